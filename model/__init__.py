@@ -1,0 +1,5 @@
+"""What runs on every block of audio: pure computation, numpy alone.
+
+16-bit samples at 44.1 kHz flow in, detections flow out:
+frontend -> network -> gate, put together by `detector`; `modelfile` reads and writes what was trained.
+"""

@@ -1,0 +1,180 @@
+"""Samples in, detections out: the whole path, for a file and for a stream alike.
+
+`Scorer` turns samples into posteriors, `Detector` adds the gates and the rolling window. Both cut the audio
+into frames counted from the start of the stream, so any split into blocks gives bitwise equal results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.frontend import (
+    BINS,
+    CLIP,
+    CLIP_COLUMNS,
+    CLIP_STEPS,
+    FRAME,
+    SAMPLE_RATE,
+    STEP,
+    STEP_SPAN,
+    DoubleArray,
+    FloatArray,
+    Samples,
+    StreamingSpectrogram,
+    column_count,
+    step_count,
+)
+from model.gate import Gate
+from model.modelfile import Model
+from model.network import Network
+from model.window import Ring
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A word was heard: the one event of the product.
+
+    word: what was said; score: posterior, 0 to 1; sample: how many samples of the stream had been heard
+    when it was certain, counted from the last reset.
+    """
+
+    word: str
+    score: float
+    sample: int
+
+    @property
+    def seconds(self) -> float:
+        """The position in the stream, in seconds of audio."""
+        return self.sample / SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one call computed. columns: (101, n) power; posteriors: (words, steps)."""
+
+    columns: DoubleArray
+    posteriors: FloatArray
+
+
+class Scorer:
+    """Posteriors of several models over one stream; the spectrogram is computed once."""
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        self._networks = [Network(model.weights) for model in models]
+        self._front_ends = [model.front_end for model in models]
+        self._spectrogram = StreamingSpectrogram()
+        self._scalings = {front_end: front_end.new_scaling() for front_end in self._front_ends}
+        self.reset()
+
+    def reset(self) -> None:
+        """Start of a new stream: zero states, no past."""
+        self._spectrogram.reset()
+        for scaling in self._scalings.values():
+            scaling.reset()
+        self._states = [network.initial_state() for network in self._networks]
+        self._pending: Samples = np.empty(0, np.int16)
+        self._samples = 0  # heard
+        self._columns = 0  # computed
+        self._steps = 0
+
+    def push(self, samples: Samples) -> Scores:
+        """(n,) int16 samples -> what the frames that they complete give; a remainder waits."""
+        self._samples += len(samples)
+        pending = np.concatenate((self._pending, samples)) if len(self._pending) else samples
+        whole = len(pending) // FRAME * FRAME
+        self._pending = pending[whole:].copy()
+        return self._score(pending[:whole])
+
+    def flush(self) -> Scores:
+        """End of the stream: the steps of the last, incomplete frame; reset before the next stream.
+
+        The frame is filled up with zeros and only what saw none of them is returned: the very columns and
+        steps that more audio would have given.
+        """
+        known_columns, known_steps = self._columns, self._steps
+        missing = -self._samples % FRAME
+        scores = self._score(np.concatenate((self._pending, np.zeros(missing, np.int16))))
+        return Scores(
+            scores.columns[:, : column_count(self._samples) - known_columns],
+            scores.posteriors[:, : step_count(self._samples) - known_steps],
+        )
+
+    def _score(self, samples: Samples) -> Scores:
+        columns = [np.empty((BINS, 0))]
+        posteriors = [np.empty((len(self._networks), 0), np.float32)]
+        for start in range(0, len(samples), FRAME):
+            frame = self._spectrogram.push(samples[start : start + FRAME])
+            features = {key: scaling.push(frame) for key, scaling in self._scalings.items()}
+            words = zip(self._networks, self._front_ends, self._states, strict=True)
+            columns.append(frame)
+            posteriors.append(np.stack([net.step(features[key], state) for net, key, state in words]))
+        scores = Scores(np.concatenate(columns, axis=1), np.concatenate(posteriors, axis=1))
+        self._columns += scores.columns.shape[1]
+        self._steps += scores.posteriors.shape[1]
+        return scores
+
+
+def score(model: Model, samples: Samples) -> FloatArray:
+    """The posteriors of a whole recording, (steps,), as the daemon would compute them; memory stays bounded."""
+    scorer = Scorer([model])
+    parts = [scorer.push(samples[start : start + CLIP]).posteriors[0] for start in range(0, len(samples), CLIP)]
+    return np.concatenate([*parts, scorer.flush().posteriors[0]])
+
+
+class Detector:
+    """Push samples, get detections; the last 10 s can be read at any moment.
+
+    models: one per word, each with its own threshold, smoothing and suppression.
+    Raises ValueError if there is none or if two stand for the same word.
+    """
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        if not models:
+            raise ValueError("a detector needs at least one model")
+        self.words = tuple(model.word for model in models)
+        if len(set(self.words)) < len(self.words):
+            raise ValueError(f"two models for the same word: {', '.join(self.words)}")
+        self._scorer = Scorer(models)
+        self._gates = [Gate(model.threshold, model.smoothing, model.suppression) for model in models]
+        self.samples = Ring(CLIP, dtype=np.int16)
+        self.columns = Ring(CLIP_COLUMNS, (BINS,))
+        self.posteriors = Ring(CLIP_STEPS, (len(models),))
+
+    def reset(self) -> None:
+        """Start of a new stream, as after a gap in the audio."""
+        self._scorer.reset()
+        for gate in self._gates:
+            gate.reset()
+        for ring in (self.samples, self.columns, self.posteriors):
+            ring.reset()
+
+    def push(self, samples: Samples) -> list[Detection]:
+        """(n,) int16 samples -> the detections among the frames that they complete, in order of time.
+
+        Raises ValueError for anything but one-dimensional int16.
+        """
+        if samples.ndim != 1 or samples.dtype != np.int16:
+            raise ValueError(f"expected int16 samples of shape (n,), not {samples.dtype} {samples.shape}")
+        detections = []
+        for start in range(0, len(samples), CLIP):
+            block = samples[start : start + CLIP]
+            self.samples.push(block)
+            detections += self._decide(self._scorer.push(block))
+        return detections
+
+    def flush(self) -> list[Detection]:
+        """End of the stream: the detections in the last, incomplete frame."""
+        return self._decide(self._scorer.flush())
+
+    def _decide(self, scores: Scores) -> list[Detection]:
+        self.columns.push(scores.columns.T)
+        self.posteriors.push(scores.posteriors.T)
+        detections = [
+            Detection(word, firing.score, firing.step * STEP + STEP_SPAN)
+            for word, gate, posteriors in zip(self.words, self._gates, scores.posteriors, strict=True)
+            for firing in gate.push(posteriors)
+        ]
+        return sorted(detections, key=lambda detection: detection.sample)

@@ -10,7 +10,7 @@ import math
 from collections import deque
 from typing import NamedTuple
 
-from model.frontend import FloatArray
+from model.frontend import CLIP_STEPS, FloatArray
 
 SUPPRESSION = 75  # steps, 0.54 s
 SMOOTHING = 10  # steps, 73 ms
@@ -26,17 +26,17 @@ class Firing(NamedTuple):
 class Gate:
     """Turns a stream of posteriors into firings, at most one in `suppression` steps.
 
-    threshold: 0 to 1, exclusive of 1; smoothing: steps in the running mean (1: none); suppression: steps.
-    Raises ValueError for values outside these.
+    threshold: 0 to 1, exclusive of 1; smoothing: steps in the running mean (1: none); suppression: steps;
+    neither longer than the rolling window. Raises ValueError for values outside these.
     """
 
     def __init__(self, threshold: float, smoothing: int = SMOOTHING, suppression: int = SUPPRESSION) -> None:
         if not 0.0 <= threshold < 1.0:
             raise ValueError(f"a threshold lies between 0 and 1, not {threshold}")
-        if smoothing < 1:
-            raise ValueError(f"smoothing takes 1 step or more, not {smoothing}")
-        if suppression < 0:
-            raise ValueError(f"suppression takes 0 steps or more, not {suppression}")
+        if not 1 <= smoothing <= CLIP_STEPS:
+            raise ValueError(f"smoothing takes 1 to {CLIP_STEPS} steps, not {smoothing}")
+        if not 0 <= suppression <= CLIP_STEPS:
+            raise ValueError(f"suppression takes 0 to {CLIP_STEPS} steps, not {suppression}")
         self.threshold = threshold
         self.smoothing = smoothing
         self.suppression = suppression

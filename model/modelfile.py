@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import zipfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from model.frontend import FloatArray, FrontEnd
+from model.frontend import FrontEnd
 from model.gate import SMOOTHING, SUPPRESSION, Gate
 from model.network import Weights
 
 FORMAT = 1
 WORDS = Path(__file__).parent / "words"
 MAX_BYTES = 16_000_000  # a model has 1.3 to 2.1 MB; nothing much larger is one
+ZIP_MAGIC = b"PK\x03\x04"
+
+_KINDS = {str: "a text", int: "a whole number", float: "a number", dict: "an object"}  # the words of JSON
 
 
 class ModelFileError(ValueError):
@@ -46,8 +51,10 @@ class Model:
     measured: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.word, str) or not self.word.strip():
+        if not self.word.strip():
             raise ValueError("it names no word")
+        if not self.word.isprintable():
+            raise ValueError("its word holds characters that cannot be printed")
         if self.weights.bins != self.front_end.bins:
             raise ValueError(f"the network reads {self.weights.bins} bins, the front end gives {self.front_end.bins}")
         Gate(self.threshold, self.smoothing, self.suppression)  # checks the ranges
@@ -74,7 +81,7 @@ def save(path: str | os.PathLike[str], model: Model) -> None:
     temporary = path.with_name(path.name + ".part")
     try:
         with temporary.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
+            np.savez_compressed(file, **arrays)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -84,63 +91,75 @@ def load(path: str | os.PathLike[str]) -> Model:
     """Read a model file. Raises ModelFileError, with the file and the reason, for whatever is not one."""
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ModelFileError(f"{path}: far too large for a model")
-        arrays = _read_arrays(path)
-        return _build(arrays)
-    except ModelFileError:
-        raise
+        return _build(_read_arrays(path))
     except OSError as error:
         raise ModelFileError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, TypeError, KeyError) as error:
-        # KeyError's text is the key in quotes
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise ModelFileError(f"{path}: {reason}") from error
+    except KeyError as error:  # its text is the key in quotes
+        raise ModelFileError(f"{path}: it lacks {error}") from error
+    except (ValueError, TypeError) as error:
+        raise ModelFileError(f"{path}: {error}") from error
 
 
-def _read_arrays(path: Path) -> dict[str, FloatArray]:
-    if not zipfile.is_zipfile(path):
-        raise ValueError("not a model file (.npz), or cut short")
+def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        raise ValueError("it is not a regular file")
+    if status.st_size > MAX_BYTES:
+        raise ValueError("far too large for a model")
+    with path.open("rb") as file:
+        if file.read(len(ZIP_MAGIC)) != ZIP_MAGIC or not zipfile.is_zipfile(file):
+            raise ValueError("not a model file (.npz), or cut short")
     try:
         with zipfile.ZipFile(path) as archive:
             # a small file can unpack into a large one
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
-                raise ValueError("far too large for a model")
+            unpacked = sum(entry.file_size for entry in archive.infolist())
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"damaged ({error})") from error
-    except ValueError as error:
+            arrays = {name: archive[name] for name in archive.files} if unpacked <= MAX_BYTES else None
+    except Exception as error:  # zlib.error, EOFError, MemoryError: whatever a damaged archive gives
         if "pickle" in str(error).lower():
             raise ValueError("it holds pickled objects, which could run code, and a model needs none") from error
-        raise
-    except Exception as error:  # zlib.error, EOFError, struct.error: whatever a damaged archive gives
-        raise ValueError(f"damaged ({error})") from error
+        raise ValueError(f"damaged ({' '.join(str(error).split())})") from error
+    if arrays is None:
+        raise ValueError("far too large for a model")
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # numpy hands out what is no array as bytes
+            raise ValueError(f"{name} is not an array")
+    return arrays
 
 
-def _build(arrays: dict[str, Any]) -> Model:
+def _build(arrays: dict[str, npt.NDArray[Any]]) -> Model:
     try:
         metadata = json.loads(arrays["metadata"].tobytes())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError("its metadata are not JSON") from error
     if not isinstance(metadata, dict):
         raise ValueError("its metadata are not a JSON object")
-    if metadata.get("format") != FORMAT:
-        raise ValueError(f"format {metadata.get('format')!r}, but this chimed reads format {FORMAT}")
-    front_end = metadata["front_end"]
-    known = {field.name for field in fields(FrontEnd)}
-    if not isinstance(front_end, dict) or set(front_end) != known:
+    if _typed(metadata, "format", int) != FORMAT:
+        raise ValueError(f"format {metadata['format']}, but this chimed reads format {FORMAT}")
+    front_end = _typed(metadata, "front_end", dict)
+    if set(front_end) != {field.name for field in fields(FrontEnd)}:
         raise ValueError("its front end is not one that this chimed knows")
     return Model(
-        word=metadata["word"],
+        word=_typed(metadata, "word", str),
         weights=Weights(**{field.name: arrays[field.name] for field in fields(Weights)}),
-        front_end=FrontEnd(**front_end),
-        threshold=metadata["threshold"],
-        smoothing=metadata["smoothing"],
-        suppression=metadata["suppression"],
-        training=metadata.get("training", {}),
-        measured=metadata.get("measured", {}),
+        front_end=FrontEnd(
+            scaling=_typed(front_end, "scaling", str),
+            **{name: _typed(front_end, name, int) for name in front_end if name != "scaling"},
+        ),
+        threshold=_typed(metadata, "threshold", float),
+        smoothing=_typed(metadata, "smoothing", int),
+        suppression=_typed(metadata, "suppression", int),
+        training=_typed(metadata, "training", dict),
+        measured=_typed(metadata, "measured", dict),
     )
+
+
+def _typed(metadata: dict[str, Any], name: str, kind: type) -> Any:
+    value = metadata[name]
+    # JSON writes 0.0 as 0 at times, and Python counts True as 1
+    if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
+        raise ValueError(f"its {name} is {str(value)[:40]!r}, not {_KINDS[kind]}")
+    return value
 
 
 def shipped() -> dict[str, Path]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import textwrap
 import zipfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -92,12 +93,18 @@ def load(path: str | os.PathLike[str]) -> Model:
     path = Path(path)
     try:
         return _build(_read_arrays(path))
-    except OSError as error:
-        raise ModelFileError(f"{path}: {error.strerror or error}") from error
-    except KeyError as error:  # its text is the key in quotes
-        raise ModelFileError(f"{path}: it lacks {error}") from error
-    except (ValueError, TypeError) as error:
-        raise ModelFileError(f"{path}: {error}") from error
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelFileError(f"{path}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, OSError):
+        text = error.strerror or text
+    elif isinstance(error, KeyError):  # its text is the key in quotes
+        text = f"it lacks {error}"
+    # what stands in a damaged file may be long and hold line breaks
+    return textwrap.shorten(text, 160, placeholder=" ...")
 
 
 def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -118,12 +125,12 @@ def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     except Exception as error:  # zlib.error, EOFError, MemoryError: whatever a damaged archive gives
         if "pickle" in str(error).lower():
             raise ValueError("it holds pickled objects, which could run code, and a model needs none") from error
-        raise ValueError(f"damaged ({' '.join(str(error).split())})") from error
+        raise ValueError(f"damaged ({error})") from error
     if arrays is None:
         raise ValueError("far too large for a model")
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):  # numpy hands out what is no array as bytes
-            raise ValueError(f"{name} is not an array")
+            raise ValueError(f"{name!r} is not an array")
     return arrays
 
 

@@ -1,0 +1,167 @@
+"""Scenes in, batches out: many streams side by side, cut into chunks that follow each other.
+
+Row r of batch k + 1 goes on where row r of batch k ended, so the network's state can be carried over as the
+daemon carries it; now and then a row starts anew. A process of its own computes ahead of the training.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from model.frontend import (
+    FRAME,
+    FRAME_COLUMNS,
+    FRAME_STEPS,
+    STEP,
+    STEP_SPAN,
+    FloatArray,
+    FrontEnd,
+    StreamingSpectrogram,
+)
+from model.network import CARRY
+from training import corpus
+from training.scenes import Material, Recipe, Scenes, colours
+
+CHUNK_STEPS = 32 * FRAME_STEPS  # 352 steps, 2.55 s
+CHUNK_SAMPLES = CHUNK_STEPS * STEP
+LOOK_AHEAD = STEP_SPAN - STEP  # 1000 samples more than its hop are needed to know a step
+CHUNK_COLUMNS = CHUNK_STEPS * 4 + CARRY  # 1419
+
+
+class Batch(NamedTuple):
+    """columns: (rows, 1419, bins) features; target, weight: (rows, 352); fresh: (rows,), 1 where a stream begins."""
+
+    columns: FloatArray
+    target: FloatArray
+    weight: FloatArray
+    fresh: FloatArray
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the material lies; `cache` keeps it decoded."""
+
+    positives: tuple[Path, ...]
+    spoken: tuple[Path, ...]
+    speech: tuple[Path, ...]
+    noise: tuple[Path, ...]
+    cache: Path
+
+    def load(self, split: str) -> Material:
+        """Decode (the first time) and map the recordings."""
+        return Material(
+            positives=corpus.load(self.positives, self.cache, "positives"),
+            spoken=corpus.load(self.spoken, self.cache, "synthetic negatives"),
+            speech=corpus.load(self.speech, self.cache, "speech"),
+            noise=corpus.load(self.noise, self.cache, "noise"),
+            split=split,
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what the batches hold."""
+
+    folders: Folders
+    front_end: FrontEnd
+    recipe: Recipe
+    seed: int
+    rows: int = 32
+    epoch_steps: int = 250
+    restart: float = 0.06  # chance that a row begins a new stream at a chunk: a stream lasts 40 s on average
+
+
+class _Row:
+    """One stream: scenes, their spectrogram, its scaling."""
+
+    def __init__(self, scenes: Scenes, front_end: FrontEnd) -> None:
+        self._scenes = scenes
+        self._spectrogram = StreamingSpectrogram()
+        self._scaling = front_end.new_scaling()
+        self.reset()
+
+    def reset(self) -> None:
+        self._scenes.reset()
+        self._spectrogram.reset()
+        self._scaling.reset()
+        self._carry: FloatArray | None = None
+        self._step = 0
+
+    def chunk(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        count = CHUNK_SAMPLES + (LOOK_AHEAD if self._carry is None else 0)
+        columns = self._spectrogram.push(self._scenes.take(count))
+        frames = [
+            self._scaling.push(columns[:, start : start + FRAME_COLUMNS])
+            for start in range(0, columns.shape[1], FRAME_COLUMNS)
+        ]
+        features = np.concatenate(frames if self._carry is None else [self._carry, *frames])
+        self._carry = features[-CARRY:]
+        target, weight = self._scenes.labels(self._step, CHUNK_STEPS)
+        self._step += CHUNK_STEPS
+        return features, target, weight
+
+
+def epoch(plan: Plan, material: Material, number: int) -> Iterator[Batch]:
+    """The batches of one epoch; it depends on the plan and the number alone, so training can resume at any epoch."""
+    seeds = np.random.SeedSequence([plan.seed, number]).spawn(plan.rows + 1)
+    rng = np.random.default_rng(seeds[-1])
+    coloured = colours(rng)
+    rows = [
+        _Row(Scenes(material, plan.recipe, coloured, np.random.default_rng(seed)), plan.front_end)
+        for seed in seeds[: plan.rows]
+    ]
+    for step in range(plan.epoch_steps):
+        fresh = rng.random(plan.rows) < (1.0 if step == 0 else plan.restart)
+        chunks = []
+        for row, new in zip(rows, fresh, strict=True):
+            if new:
+                row.reset()
+            chunks.append(row.chunk())
+        columns, target, weight = (np.stack(part) for part in zip(*chunks, strict=True))
+        yield Batch(columns, target, weight, fresh.astype(np.float32))
+
+
+def _produce(plan: Plan, first: int, queue: Any) -> None:
+    material = plan.folders.load("train")
+    number = first
+    while True:
+        for batch in epoch(plan, material, number):
+            queue.put(batch)
+        number += 1
+
+
+class Producer:
+    """Computes batches in another process, a few ahead of the training."""
+
+    def __init__(self, plan: Plan, first_epoch: int) -> None:
+        # spawn: a fork of a process that holds TensorFlow's threads may hang
+        context = multiprocessing.get_context("spawn")
+        self._queue: Any = context.Queue(maxsize=8)
+        self._process = context.Process(target=_produce, args=(plan, first_epoch, self._queue), daemon=True)
+        self._process.start()
+
+    def __next__(self) -> Batch:
+        from queue import Empty
+
+        while True:
+            try:
+                batch: Batch = self._queue.get(timeout=5)
+            except Empty:
+                if not self._process.is_alive():
+                    raise RuntimeError("the process that makes the batches died; its message stands above") from None
+                continue
+            return batch
+
+    def close(self) -> None:
+        """Stop the process."""
+        self._process.terminate()
+        self._process.join()
+
+
+assert FRAME * 32 == CHUNK_SAMPLES

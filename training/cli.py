@@ -1,0 +1,99 @@
+"""`chimed-train`: each step from a phrase to a measured model file is a command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def _speak(arguments: argparse.Namespace) -> None:
+    from training.speak import speak_corpus
+
+    speak_corpus(
+        arguments.phrase,
+        arguments.output,
+        arguments.positives,
+        arguments.negatives,
+        arguments.seed,
+        arguments.words,
+    )
+
+
+def _fit(arguments: argparse.Namespace) -> None:
+    # one thread for the little products of numpy: more of them only wait for each other
+    for library in ("OPENBLAS", "OMP", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    from model.frontend import FrontEnd
+    from model.modelfile import save
+    from training.batches import Folders, Plan
+    from training.fit import Fit, Schedule
+    from training.scenes import Recipe
+
+    folders = Folders(
+        positives=tuple(arguments.positives),
+        spoken=tuple(arguments.spoken),
+        speech=tuple(arguments.speech),
+        noise=tuple(arguments.noise),
+        cache=arguments.work / "cache",
+    )
+    plan = Plan(folders, FrontEnd(arguments.scaling), Recipe(), arguments.seed, rows=arguments.rows)
+    schedule = Schedule(epochs=arguments.epochs, learning_rate=arguments.learning_rate, threads=arguments.threads)
+    model = Fit(arguments.word, plan, schedule, arguments.work / arguments.run_name).run()
+    save(arguments.output, model)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="chimed-train", description="Train a wake word, offline.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    speak = commands.add_parser("speak", help="synthesise a phrase and near misses with every voice of this machine")
+    speak.add_argument("phrase", help='what to listen for, such as "hey computer"')
+    speak.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="writes DIR/positives, DIR/negatives"
+    )
+    speak.add_argument("--positives", type=int, default=5000, metavar="N", help="default: %(default)s")
+    speak.add_argument("--negatives", type=int, default=10000, metavar="N", help="default: %(default)s")
+    speak.add_argument("--words", type=Path, metavar="FILE", help="word list instead of the machine's dictionary")
+    speak.add_argument("--seed", type=int, default=0)
+    speak.set_defaults(run=_speak)
+
+    fit = commands.add_parser("fit", help="train the network on folders of recordings")
+    fit.add_argument("word", help="the word or phrase, as the model file will name it")
+    fit.add_argument(
+        "--positives", type=Path, nargs="+", required=True, metavar="DIR", help="recordings of the word alone"
+    )
+    fit.add_argument("--spoken", type=Path, nargs="+", required=True, metavar="DIR", help="synthetic negatives")
+    fit.add_argument(
+        "--speech", type=Path, nargs="+", required=True, metavar="DIR", help="real speech without the word"
+    )
+    fit.add_argument("--noise", type=Path, nargs="+", required=True, metavar="DIR", help="noise without speech")
+    fit.add_argument("-o", "--output", type=Path, required=True, metavar="NPZ", help="the model file to write")
+    fit.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="decoded audio, checkpoints, log")
+    fit.add_argument("--run-name", default="run", help="folder of this training below --work (default: %(default)s)")
+    fit.add_argument("--scaling", default="relative", choices=("relative", "log", "power"), help="features to train on")
+    fit.add_argument("--epochs", type=int, default=40)
+    fit.add_argument("--rows", type=int, default=32, help="parallel streams (default: %(default)s)")
+    fit.add_argument("--learning-rate", type=float, default=1e-3)
+    fit.add_argument("--threads", type=int, default=1, help="for TensorFlow (default: %(default)s)")
+    fit.add_argument("--seed", type=int, default=0)
+    fit.set_defaults(run=_fit)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status. Errors are one sentence, never a traceback."""
+    arguments = _parser().parse_args(argv)
+    from training.errors import TrainingError
+
+    try:
+        arguments.run(arguments)
+    except TrainingError as error:
+        print(f"chimed-train: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nchimed-train: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0

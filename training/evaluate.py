@@ -1,0 +1,116 @@
+"""Recordings and a model in, figures out: what was missed, and how often it fired for nothing.
+
+The posteriors come from the daemon's own `Scorer` and the decisions from its own `Gate`, so what is measured
+is what ships. Recordings of other speech are joined into one stream, as a microphone would hear them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.detector import Scorer, score
+from model.frontend import FULL_SCALE, SAMPLE_RATE, STEP, STEP_SPAN, FloatArray
+from model.gate import Gate
+from model.modelfile import Model
+from training.corpus import Int16Array, active_level
+
+BEFORE_SECONDS, AFTER_SECONDS = 2.0, 1.5  # of quiet background around a word that is tested
+EARLY_SECONDS, LATE_SECONDS = 0.3, 1.0  # a firing from so long before a word's end to so long after it is a hit
+QUIET_DBFS = -65.0
+THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """count events among `total` trials, or in `total` hours."""
+
+    count: int
+    total: float
+
+    @property
+    def value(self) -> float:
+        """The estimate."""
+        return self.count / self.total if self.total else float("nan")
+
+    def wilson(self, z: float = 1.96) -> tuple[float, float]:
+        """95 % interval of a share (Wilson, 1927)."""
+        n, p = self.total, self.value
+        middle, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return (max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n)))
+
+    def poisson(self) -> tuple[float, float]:
+        """Exact 95 % interval of a rate (Garwood, 1936)."""
+        from scipy.stats import chi2
+
+        low = chi2.ppf(0.025, 2 * self.count) / 2 if self.count else 0.0
+        return (float(low / self.total), float(chi2.ppf(0.975, 2 * self.count + 2) / 2 / self.total))
+
+
+def background(length: int, level_dbfs: float, rng: np.random.Generator) -> FloatArray:
+    """Noise like that of a quiet room: pink above 50 Hz; samples in int16 units."""
+    frequency = np.maximum(np.fft.rfftfreq(length, 1 / SAMPLE_RATE), 50.0)
+    pink = np.fft.irfft(np.fft.rfft(rng.standard_normal(length)) / np.sqrt(frequency), length)
+    pink *= FULL_SCALE * 10 ** (level_dbfs / 20) / np.sqrt(np.mean(pink**2))
+    return pink.astype(np.float32)
+
+
+def place(word: Int16Array, rng: np.random.Generator, snr_db: float | None = None) -> tuple[Int16Array, int]:
+    """A word in a quiet room, or in pink noise at an SNR -> the recording and the sample where the word ends."""
+    before, after = int(BEFORE_SECONDS * SAMPLE_RATE), int(AFTER_SECONDS * SAMPLE_RATE)
+    level = QUIET_DBFS if snr_db is None else active_level(word) - snr_db
+    mixed = background(before + len(word) + after, level, rng)
+    mixed[before : before + len(word)] += word
+    clipped = np.clip(np.round(mixed), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    return clipped, before + len(word)
+
+
+def firings(posteriors: FloatArray, model: Model, threshold: float) -> list[int]:
+    """The samples at which the gate fires for these posteriors."""
+    gate = Gate(threshold, model.smoothing, model.suppression)
+    return [firing.step * STEP + STEP_SPAN for firing in gate.push(posteriors)]
+
+
+def heard(fired: Iterable[int], end: int) -> bool:
+    """Whether one of the firings belongs to the word that ends at `end`."""
+    early, late = end - EARLY_SECONDS * SAMPLE_RATE, end + LATE_SECONDS * SAMPLE_RATE
+    return any(early <= sample <= late for sample in fired)
+
+
+class Recall:
+    """Posteriors of many single words, scored once, judged at any threshold."""
+
+    def __init__(self, model: Model, words: Sequence[Int16Array], seed: int = 0, snr_db: float | None = None) -> None:
+        self._model = model
+        self._scored = []
+        for number, word in enumerate(words):
+            samples, end = place(word, np.random.default_rng([seed, number]), snr_db)
+            self._scored.append((score(model, samples), end))
+
+    def at(self, threshold: float) -> Rate:
+        """How many of the words were heard."""
+        hits = sum(heard(firings(posteriors, self._model, threshold), end) for posteriors, end in self._scored)
+        return Rate(hits, len(self._scored))
+
+
+class FalseAccepts:
+    """Posteriors of hours of audio without the word, scored once, judged at any threshold."""
+
+    def __init__(self, model: Model, recordings: Iterable[Int16Array], pause_seconds: float = 0.5) -> None:
+        self._model = model
+        scorer = Scorer([model])
+        rng = np.random.default_rng(0)
+        parts, samples = [], 0
+        for recording in recordings:
+            pause = background(int(pause_seconds * SAMPLE_RATE), QUIET_DBFS, rng).astype(np.int16)
+            for piece in (recording, pause):
+                parts.append(scorer.push(piece).posteriors[0])
+                samples += len(piece)
+        self._posteriors = np.concatenate(parts) if parts else np.empty(0, np.float32)
+        self.hours = samples / SAMPLE_RATE / 3600
+
+    def at(self, threshold: float) -> Rate:
+        """How often it fired, in how many hours."""
+        return Rate(len(firings(self._posteriors, self._model, threshold)), self.hours)

@@ -1,0 +1,217 @@
+"""Scenes in, a trained network out: long streams, the state carried, checkpoints, resume.
+
+Each epoch is some minutes of many parallel streams. The optimiser's average of the weights, not their last
+value, is what is measured and exported.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from model.modelfile import Model, save
+from model.network import UNITS
+from training.batches import CHUNK_STEPS, Batch, Plan, Producer
+from training.corpus import Corpus
+from training.errors import TrainingError
+from training.evaluate import THRESHOLDS, FalseAccepts, Recall
+
+CHECKPOINT = "checkpoint.npz"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast. The learning rate warms up over 200 batches, then falls as a cosine to nothing."""
+
+    epochs: int = 40
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-3
+    averaging: float = 0.998  # of the weights, per batch
+    measure_every: int = 5  # epochs
+    threads: int = 1
+
+
+class Fit:
+    """One training run; `run` returns when all epochs are done, and goes on where an earlier one stopped."""
+
+    def __init__(self, word: str, plan: Plan, schedule: Schedule, folder: Path) -> None:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        import keras
+        import tensorflow as tf
+
+        from training.network import build
+
+        tf.config.threading.set_intra_op_parallelism_threads(schedule.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        keras.utils.set_random_seed(plan.seed)
+        self._word, self._plan, self._schedule, self._folder = word, plan, schedule, folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._twin = build(plan.front_end.bins, columns=None)
+        self._optimizer = keras.optimizers.AdamW(
+            self._learning_rate(0), weight_decay=schedule.weight_decay, clipnorm=1.0
+        )
+        self._optimizer.build(self._twin.clip.trainable_variables)
+        self._variables = [*self._twin.clip.variables, *self._optimizer.variables]
+        self._average = [np.array(variable) for variable in self._twin.clip.variables]
+        self._epoch = 0
+        self._step = self._compile()
+
+    def _learning_rate(self, batch: int) -> float:
+        schedule = self._schedule
+        total = schedule.epochs * self._plan.epoch_steps
+        warm = min(1.0, (batch + 1) / 200)
+        return schedule.learning_rate * warm * (0.5 + 0.5 * math.cos(math.pi * min(1.0, batch / total)))
+
+    def _compile(self) -> Any:
+        import tensorflow as tf
+
+        stream, optimizer = self._twin.stream, self._optimizer
+        averages = [tf.Variable(value, trainable=False) for value in self._average]
+        self._average_variables = averages
+
+        @tf.function(jit_compile=False)  # XLA unrolls the loop over the steps and takes minutes and gigabytes
+        def step(columns: Any, target: Any, weight: Any, state1: Any, state2: Any, keep: Any) -> Any:
+            with tf.GradientTape() as tape:
+                posterior, state1, state2 = stream([columns, state1, state2], training=True)
+                posterior = tf.clip_by_value(posterior[:, :, 0], 1e-6, 1 - 1e-6)
+                entropy = -target * tf.math.log(posterior) - (1 - target) * tf.math.log(1 - posterior)
+                loss = tf.reduce_sum(weight * entropy) / tf.reduce_sum(weight)
+            variables = stream.trainable_variables
+            optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+            for average, variable in zip(averages, self._twin.clip.variables, strict=True):
+                average.assign(keep * average + (1 - keep) * tf.cast(variable.value, average.dtype))
+            return loss, state1, state2
+
+        return step
+
+    def _restore(self) -> None:
+        path = self._folder / CHECKPOINT
+        if not path.exists():
+            return
+        with np.load(path, allow_pickle=False) as archive:
+            stored = json.loads(archive["plan"].tobytes())
+            if stored != self._describe():
+                raise TrainingError(
+                    f"{path} belongs to a training with other settings; remove it or use another folder"
+                )
+            self._epoch = int(archive["epoch"])
+            for number, variable in enumerate(self._variables):
+                variable.assign(archive[f"variable{number}"])
+            for number, average in enumerate(self._average_variables):
+                average.assign(archive[f"average{number}"])
+        tqdm.write(f"going on after epoch {self._epoch} of {self._schedule.epochs}")
+
+    def _store(self) -> None:
+        arrays: dict[str, Any] = {"epoch": np.array(self._epoch)}
+        arrays["plan"] = np.frombuffer(json.dumps(self._describe()).encode(), np.uint8)
+        arrays |= {f"variable{number}": np.array(variable) for number, variable in enumerate(self._variables)}
+        arrays |= {f"average{number}": average.numpy() for number, average in enumerate(self._average_variables)}
+        partial = self._folder / (CHECKPOINT + ".part")
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)
+        partial.replace(self._folder / CHECKPOINT)
+
+    def _describe(self) -> dict[str, Any]:
+        """What decides the course of the training, as JSON keeps it."""
+        plan = asdict(self._plan)
+        plan["folders"] = {
+            name: [str(path) for path in paths] for name, paths in plan["folders"].items() if name != "cache"
+        }
+        schedule = {
+            key: value for key, value in asdict(self._schedule).items() if key not in ("threads", "measure_every")
+        }
+        described: dict[str, Any] = json.loads(json.dumps({"word": self._word, "plan": plan, "schedule": schedule}))
+        return described
+
+    def run(self) -> Model:
+        """Train to the last epoch; returns the model. Ctrl-C loses at most one epoch."""
+        self._restore()
+        if self._epoch < self._schedule.epochs:
+            producer = Producer(self._plan, self._epoch)
+            try:
+                for _ in range(self._epoch, self._schedule.epochs):
+                    self._run_epoch(producer)
+            finally:
+                producer.close()
+        return self.model()
+
+    def _run_epoch(self, producer: Producer) -> None:
+        losses = []
+        state1 = state2 = np.zeros((self._plan.rows, UNITS), np.float32)
+        first = self._epoch * self._plan.epoch_steps
+        title = f"epoch {self._epoch + 1}/{self._schedule.epochs}"
+        for number in tqdm(range(first, first + self._plan.epoch_steps), desc=title, unit="batch", mininterval=5):
+            batch: Batch = next(producer)
+            going_on = (1 - batch.fresh)[:, None]
+            self._optimizer.learning_rate = self._learning_rate(number)
+            keep = np.float32(min(self._schedule.averaging, (number + 1) / (number + 10)))
+            loss, state1, state2 = self._step(
+                batch.columns, batch.target, batch.weight, state1 * going_on, state2 * going_on, keep
+            )
+            losses.append(float(loss))
+        self._epoch += 1
+        self._store()
+        entry: dict[str, Any] = {"epoch": self._epoch, "loss": round(float(np.mean(losses)), 5)}
+        if self._epoch % self._schedule.measure_every == 0 or self._epoch == self._schedule.epochs:
+            model = self.model()
+            save(self._folder / "latest.npz", model)
+            entry |= measure(model, self._plan)
+        with (self._folder / "log.jsonl").open("a") as log:
+            log.write(json.dumps(entry) + "\n")
+        tqdm.write(json.dumps(entry))
+
+    def model(self) -> Model:
+        """The averaged weights as a model file holds them."""
+        from training.network import build, weights
+
+        clip = build(self._plan.front_end.bins, columns=None).clip
+        for variable, average in zip(clip.variables, self._average_variables, strict=True):
+            variable.assign(average.numpy())
+        samples = CHUNK_STEPS * self._plan.rows * self._plan.epoch_steps * self._epoch
+        training = self._describe() | {
+            "code": code_version(),
+            "epochs_done": self._epoch,
+            "hours_heard": round(samples * 320 / 44100 / 3600, 1),
+        }
+        return Model(self._word, weights(clip), self._plan.front_end, threshold=0.5, training=training)
+
+
+def measure(model: Model, plan: Plan, limit: int = 150) -> dict[str, Any]:
+    """False accepts and recall on the development split, by threshold."""
+    material = plan.folders.load("dev")
+    words = list(_samples(material.positives, material.clips["positives"][:limit]))
+    clean, noisy = Recall(model, words), Recall(model, words, snr_db=10.0)
+    speech = FalseAccepts(model, _samples(material.speech, material.clips["speech"]))
+    noise = FalseAccepts(model, _samples(material.noise, material.clips["noise"]))
+    return {
+        "thresholds": THRESHOLDS,
+        "synthetic_recall": [round(clean.at(threshold).value, 3) for threshold in THRESHOLDS],
+        "synthetic_recall_10_db": [round(noisy.at(threshold).value, 3) for threshold in THRESHOLDS],
+        "speech_fa_per_hour": [round(speech.at(threshold).value, 2) for threshold in THRESHOLDS],
+        "noise_fa_per_hour": [round(noise.at(threshold).value, 2) for threshold in THRESHOLDS],
+        "speech_hours": round(speech.hours, 3),
+        "noise_hours": round(noise.hours, 3),
+    }
+
+
+def _samples(corpus: Corpus, clips: list[Any]) -> Iterator[Any]:
+    for clip in clips:
+        yield corpus[clip]
+
+
+def code_version() -> str:
+    """The version of this code: the package's, and the commit where it runs from a checkout."""
+    from importlib.metadata import version
+
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return f"{version('chimed')} {commit}".strip()

@@ -1,0 +1,271 @@
+"""Clips in, endless labelled audio out: what a microphone in a home would hear, one scene after another.
+
+A scene is some seconds of speech events (the word, near words, other speech) in one room, through one
+microphone, over one noise. Everything random comes from one generator, so a seed fixes every sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.signal import oaconvolve
+
+from model.frontend import FULL_SCALE, SAMPLE_RATE, STEP, FloatArray
+from training.corpus import Clip, Corpus, Int16Array
+
+LABEL_STEPS = 50  # ones after the word's end, as in the assignment
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is drawn, from which range; probabilities lie between 0 and 1."""
+
+    scene_seconds: Range = (4.0, 12.0)
+    noise_only: float = 0.15  # share of scenes without any speech
+    # shares of the events in a scene with speech, in the order: the word, its first part alone, synthetic
+    # negatives, real speech
+    events: tuple[float, float, float, float] = (0.35, 0.04, 0.21, 0.4)
+    tight: float = 0.35  # share of events that follow the last one without a pause
+    tight_seconds: Range = (0.0, 0.08)
+    pause_seconds: Range = (0.15, 1.5)
+    excerpt_seconds: Range = (0.6, 3.0)  # of a long recording
+    first_part: Range = (0.3, 0.75)  # of the word's duration
+    synthetic_speed: Range = (0.82, 1.22)  # resampling: pitch, formants and tempo together
+    real_speed: Range = (0.9, 1.12)
+    speech_dbfs: Range = (-45.0, -14.0)  # of a scene
+    event_db: Range = (-4.0, 4.0)  # of an event against its scene
+    snr_db: Range = (0.0, 40.0)
+    clean: float = 0.2  # share of speech scenes with next to no noise
+    noise_dbfs: Range = (-65.0, -18.0)  # of a scene without speech
+    babble: float = 0.15  # share of speech scenes with someone else talking below
+    babble_snr_db: Range = (4.0, 20.0)
+    room: float = 0.6  # share of speech scenes in a reverberant room
+    rt60_seconds: Range = (0.1, 0.6)
+    direct_db: Range = (-2.0, 14.0)  # direct sound against reverberation
+    equaliser_db: float = 6.0  # standard deviation of the microphone's response
+    low_pass: float = 0.15  # share of scenes through a telephone or a cheap microphone
+    low_pass_hz: Range = (3000.0, 7500.0)
+    overdrive: float = 0.04  # share of scenes that clip
+
+
+@dataclass(frozen=True)
+class Material:
+    """Clips of one split and where their samples lie."""
+
+    positives: Corpus
+    spoken: Corpus  # synthetic negatives
+    speech: Corpus  # real negatives
+    noise: Corpus
+    split: str = "train"
+    clips: dict[str, list[Clip]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("positives", "spoken", "speech", "noise"):
+            self.clips[name] = getattr(self, name).split(self.split)
+
+
+def _decibel(db: float) -> float:
+    return float(10 ** (db / 20))
+
+
+def stretch(samples: FloatArray, speed: float) -> FloatArray:
+    """Play faster or slower, pitch and formants included. Linear interpolation: the voice is far below Nyquist."""
+    positions = np.arange(0, len(samples) - 1, speed)
+    return np.interp(positions, np.arange(len(samples)), samples).astype(np.float32)
+
+
+def room_response(rt60: float, direct_db: float, rng: np.random.Generator) -> FloatArray:
+    """A synthetic room: the direct sound, then noise that decays by 60 dB in `rt60` seconds, darker as it does."""
+    length = int(rt60 * SAMPLE_RATE)
+    decay = np.exp(-6.9 * np.arange(length) / length)
+    tail = rng.standard_normal(length).astype(np.float32) * decay
+    tail[: int(0.002 * SAMPLE_RATE)] = 0.0  # the first reflection comes later
+    tail[1:] = 0.6 * tail[1:] + 0.4 * tail[:-1]
+    tail *= _decibel(-direct_db) / max(float(np.sqrt(np.sum(tail**2))), 1e-9)
+    tail[0] = 1.0
+    return tail.astype(np.float32)
+
+
+def microphone_response(spread_db: float, low_pass_hz: float | None, rng: np.random.Generator) -> FloatArray:
+    """A short filter with a smooth random response: +-`spread_db` about every octave, perhaps without treble."""
+    taps = 512
+    frequency = np.fft.rfftfreq(taps, 1 / SAMPLE_RATE)
+    knots = np.array([0.0, 60, 125, 250, 500, 1000, 2000, 4000, 8000, SAMPLE_RATE / 2])
+    gain_db = np.interp(frequency, knots, rng.normal(0, spread_db, len(knots)))
+    if low_pass_hz is not None:
+        gain_db -= 30 * np.log2(np.maximum(frequency / low_pass_hz, 1))
+    response = np.fft.irfft(10 ** (gain_db / 20))
+    # made causal and short: the zero-phase response, centred and windowed
+    return (np.roll(response, taps // 2) * np.hanning(taps)).astype(np.float32)
+
+
+def colours(rng: np.random.Generator, seconds: int = 30) -> list[FloatArray]:
+    """Noises of no place: white to brown, and mains hum; each with a root mean square of one."""
+    length = seconds * SAMPLE_RATE
+    frequency = np.maximum(np.fft.rfftfreq(length, 1 / SAMPLE_RATE), 20.0)
+    noises = []
+    for slope in (0.0, 0.5, 1.0, 1.5, 2.0):
+        spectrum = np.fft.rfft(rng.standard_normal(length)) * frequency ** (-slope / 2)
+        noises.append(np.fft.irfft(spectrum, length))
+    t = np.arange(length) / SAMPLE_RATE
+    for mains in (50.0, 60.0):
+        hum = sum(np.sin(2 * np.pi * mains * k * t + rng.uniform(0, 6)) * rng.uniform(0, 1) / k for k in range(1, 12))
+        noises.append(hum + 0.01 * rng.standard_normal(length))
+    return [(noise / np.sqrt(np.mean(noise**2))).astype(np.float32) for noise in noises]
+
+
+class Scenes:
+    """An endless row of scenes, read in pieces of any size.
+
+    `take` gives int16 samples; `labels` the target and the weight of every step that begins in a stretch.
+    """
+
+    def __init__(
+        self, material: Material, recipe: Recipe, coloured: Sequence[FloatArray], rng: np.random.Generator
+    ) -> None:
+        self._material = material
+        self._recipe = recipe
+        self._coloured = coloured
+        self._rng = rng
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin a new stream; the next sample is number 0."""
+        self._buffer: Int16Array = np.empty(0, np.int16)
+        self._made = 0
+        self._ends: list[int] = []
+
+    def take(self, count: int) -> Int16Array:
+        """The next `count` samples."""
+        parts = [self._buffer]
+        missing = count - len(self._buffer)
+        while missing > 0:
+            samples, ends = self._scene()
+            self._ends += [self._made + end for end in ends]
+            self._made += len(samples)
+            parts.append(samples)
+            missing -= len(samples)
+        joined = np.concatenate(parts)
+        self._buffer = joined[count:]
+        return joined[:count]
+
+    def labels(self, first: int, count: int) -> tuple[FloatArray, FloatArray]:
+        """Targets and weights of `count` steps from step `first`; the samples they need must have been made.
+
+        The 50 steps after the end of a word are ones. The 12 steps before and the 25 after those say nothing
+        (weight 0): when exactly a word ends is not known that well.
+        """
+        target, weight = np.zeros(count, np.float32), np.ones(count, np.float32)
+        for end in self._ends:
+            step = end // STEP - first
+            weight[max(0, step - 12) : max(0, step + 1)] = 0.0
+            target[max(0, step + 1) : max(0, step + 1 + LABEL_STEPS)] = 1.0
+            weight[max(0, step + 1 + LABEL_STEPS) : max(0, step + 1 + LABEL_STEPS + 25)] = 0.0
+        weight[target > 0] = 1.0
+        self._ends = [end for end in self._ends if end // STEP > first - 200]
+        return target, weight
+
+    def _between(self, limits: Range) -> float:
+        return float(self._rng.uniform(*limits))
+
+    def _chance(self, probability: float) -> bool:
+        return bool(self._rng.random() < probability)
+
+    def _pick(self, kind: str) -> tuple[FloatArray, Clip]:
+        clips = self._material.clips[kind]
+        clip = clips[self._rng.integers(len(clips))]
+        corpus: Corpus = getattr(self._material, kind)
+        return corpus[clip], clip
+
+    def _voiced(self, kind: str, speed: Range) -> FloatArray:
+        """A clip (or an excerpt of a long one), played at some speed, its loud parts at 0 dBFS = 1."""
+        samples, clip = self._pick(kind)
+        longest = int(self._between(self._recipe.excerpt_seconds) * SAMPLE_RATE)
+        if kind != "positives" and len(samples) > longest:
+            start = self._rng.integers(len(samples) - longest)
+            samples = samples[start : start + longest]
+        played = stretch(samples.astype(np.float32), self._between(speed))
+        fade = min(len(played) // 2, SAMPLE_RATE // 200)
+        ramp = np.linspace(0, 1, fade, dtype=np.float32)
+        played[:fade] *= ramp
+        played[len(played) - fade :] *= ramp[::-1]
+        return played / np.float32(FULL_SCALE * _decibel(clip.level))
+
+    def _event(self) -> tuple[FloatArray, bool]:
+        recipe = self._recipe
+        kind = self._rng.choice(4, p=recipe.events)
+        if kind == 0:
+            return self._voiced("positives", recipe.synthetic_speed), True
+        if kind == 1:
+            word = self._voiced("positives", recipe.synthetic_speed)
+            part = word[: int(len(word) * self._between(recipe.first_part))]
+            fade = min(len(part), SAMPLE_RATE // 50)
+            part[len(part) - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
+            return part, False
+        if kind == 2:
+            return self._voiced("spoken", recipe.synthetic_speed), False
+        return self._voiced("speech", recipe.real_speed), False
+
+    def _noise(self, length: int) -> FloatArray:
+        """Real or coloured noise with a root mean square of one, perhaps both."""
+        noise = np.zeros(length, np.float32)
+        for _ in range(1 + self._chance(0.25)):
+            if self._chance(0.7):
+                samples, _ = self._pick("noise")
+                samples = samples.astype(np.float32)
+            else:
+                samples = self._coloured[self._rng.integers(len(self._coloured))]
+            start = self._rng.integers(len(samples))
+            # loops of real places may be shorter than the scene
+            part = np.take(samples, np.arange(start, start + length), mode="wrap")
+            noise += part / max(float(np.sqrt(np.mean(part**2))), 1e-3) * _decibel(self._between((-10, 0)))
+        return noise / max(float(np.sqrt(np.mean(noise**2))), 1e-3)
+
+    def _speech(self, length: int) -> tuple[FloatArray, list[int]]:
+        """Events on a time line, and where those that are the word end."""
+        recipe = self._recipe
+        voice = np.zeros(length, np.float32)
+        ends = []
+        position = int(self._between((0.0, 1.0)) * SAMPLE_RATE)
+        while True:
+            event, positive = self._event()
+            if position + len(event) > length:
+                return voice, ends
+            voice[position : position + len(event)] += event * _decibel(self._between(recipe.event_db))
+            position += len(event)
+            if positive:
+                ends.append(position)
+            pause = recipe.tight_seconds if self._chance(recipe.tight) else recipe.pause_seconds
+            position += int(self._between(pause) * SAMPLE_RATE)
+
+    def _scene(self) -> tuple[Int16Array, list[int]]:
+        recipe = self._recipe
+        length = int(self._between(recipe.scene_seconds) * SAMPLE_RATE)
+        low_pass = self._between(recipe.low_pass_hz) if self._chance(recipe.low_pass) else None
+        response = microphone_response(recipe.equaliser_db, low_pass, self._rng)
+        noise = self._noise(length)
+        ends: list[int] = []
+        if self._chance(recipe.noise_only):
+            level = self._between(recipe.noise_dbfs)
+            mixed = noise * _decibel(level)
+        else:
+            level = self._between(recipe.speech_dbfs)
+            voice, ends = self._speech(length)
+            if self._chance(recipe.babble):
+                babble, _ = self._pick("speech")
+                under = np.take(babble, np.arange(length), mode="wrap").astype(np.float32)
+                under /= max(float(np.sqrt(np.mean(under**2))), 1.0)
+                voice += under * _decibel(-self._between(recipe.babble_snr_db))
+            if self._chance(recipe.room):
+                room = room_response(self._between(recipe.rt60_seconds), self._between(recipe.direct_db), self._rng)
+                voice = oaconvolve(voice, room)[:length]
+            snr = 50.0 if self._chance(recipe.clean) else self._between(recipe.snr_db)
+            mixed = (voice + noise * _decibel(-snr)) * _decibel(level)
+        mixed = oaconvolve(mixed, response)[len(response) // 2 :][:length]
+        if self._chance(recipe.overdrive):
+            mixed *= _decibel(-level + self._between((0.0, 6.0)))
+        quantised = np.clip(np.round(mixed * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+        return quantised, ends

@@ -167,7 +167,7 @@ def test_a_single_array_is_refused(tmp_path):
 def test_an_archive_of_something_else_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "m.npz", "w") as archive:
         archive.writestr("readme.txt", "hello")
-    assert reason(tmp_path / "m.npz") == "readme.txt is not an array"
+    assert reason(tmp_path / "m.npz") == "'readme.txt' is not an array"
 
 
 def test_an_empty_archive_is_refused(tmp_path):
@@ -362,6 +362,7 @@ def test_wrong_metadata_are_refused(tmp_path, change, expected):
         ),
         ({"window": 400}, "made for 44100 Hz, window 400 and hop 80; this chimed computes 44100 Hz, 200 and 80"),
         ({"hop": 160}, "made for 44100 Hz, window 200 and hop 160; this chimed computes 44100 Hz, 200 and 80"),
+        ({"scaling": "m " * 999}, "unknown scaling '" + "m " * 70 + "..."),
         ({"scaling": "mel"}, "unknown scaling 'mel' (known: power, log, relative)"),
         ({"scaling": ["log"]}, "its scaling is \"['log']\", not a text"),
         ({"bins": 0}, "0 bins, but a column has 1 to 101"),

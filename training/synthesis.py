@@ -129,6 +129,8 @@ def create_training_example(
     """One example: the background 20 dB down, 0 to 4 positives, 0 to 2 negatives, all brought to -20 dBFS.
 
     background: 10 s at 44.1 kHz; steps: outputs of the network in 10 s. Clips may be drawn more than once.
+    Each stage rounds to 16 bit, as the assignment's does, so of a background below -50 dBFS little more than
+    the rounding remains.
     Returns x, (101, 5511) power of the first channel as `model.frontend.spectrogram` gives it, and y, (1, steps)
     labels. Raises TrainingError for a background of another length, a clip of 10 s or more, or no clips at all.
     """

@@ -61,7 +61,7 @@ class Fit:
         )
         self._optimizer.build(self._twin.clip.trainable_variables)
         self._variables = [*self._twin.clip.variables, *self._optimizer.variables]
-        self._average = [np.array(variable) for variable in self._twin.clip.variables]
+        self._average = [np.array(variable) for variable in self._twin.clip.weights]
         self._epoch = 0
         self._step = self._compile()
 
@@ -87,8 +87,8 @@ class Fit:
                 loss = tf.reduce_sum(weight * entropy) / tf.reduce_sum(weight)
             variables = stream.trainable_variables
             optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-            for average, variable in zip(averages, self._twin.clip.variables, strict=True):
-                average.assign(keep * average + (1 - keep) * tf.cast(variable.value, average.dtype))
+            for average, variable in zip(averages, self._twin.clip.weights, strict=True):
+                average.assign(keep * average + (1 - keep) * variable.value)
             return loss, state1, state2
 
         return step
@@ -174,7 +174,7 @@ class Fit:
         from training.network import build, weights
 
         clip = build(self._plan.front_end.bins, columns=None).clip
-        for variable, average in zip(clip.variables, self._average_variables, strict=True):
+        for variable, average in zip(clip.weights, self._average_variables, strict=True):
             variable.assign(average.numpy())
         samples = CHUNK_STEPS * self._plan.rows * self._plan.epoch_steps * self._epoch
         training = self._describe() | {

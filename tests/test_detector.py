@@ -54,6 +54,17 @@ def test_detections_are_equal_for_every_split(cuts):
     assert detections(Detector(MODELS), samples, cuts) == detections(Detector(MODELS), samples)
 
 
+def test_the_detector_does_not_keep_the_callers_buffer():
+    """Capture code reuses its block; what waits for the rest of its frame must be a copy."""
+    samples, block = bursts(3)[: 30 * 4000], np.empty(4000, np.int16)
+    detector, found = Detector(MODELS), []
+    for start in range(0, len(samples), len(block)):
+        block[:] = samples[start : start + len(block)]
+        found += detector.push(block)
+    assert found == Detector(MODELS).push(samples)
+    np.testing.assert_array_equal(detector.samples.last(), samples)
+
+
 def test_detections_are_equal_for_blocks_longer_than_the_window():
     samples = bursts(24)
     whole = detections(Detector(MODELS), samples)

@@ -105,6 +105,12 @@ def find(folder: Path) -> list[tuple[Path, str]]:
     return found
 
 
+def to_int16(samples: npt.NDArray[Any]) -> Int16Array:
+    """Round samples in int16 units; what is out of range clips."""
+    rounded: Int16Array = np.clip(np.round(samples), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    return rounded
+
+
 def read(path: Path) -> Int16Array:
     """The first channel of a recording at 44.1 kHz. Raises TrainingError with the reason if it is of no use."""
     try:
@@ -121,11 +127,11 @@ def read(path: Path) -> Int16Array:
         raise TrainingError("holds values that are not finite")
     if rate != SAMPLE_RATE:
         mono = soxr.resample(mono, rate, SAMPLE_RATE)
-    return np.clip(np.round(mono * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    return to_int16(mono * FULL_SCALE)
 
 
 def active_level(samples: Int16Array) -> float:
-    """dBFS of the parts within 30 dB of the loudest 10 ms: the level of the speech, not of its pauses."""
+    """Level in dBFS of the parts within 30 dB of the loudest 10 ms: the level of the speech, not of its pauses."""
     hop = SAMPLE_RATE // 100
     count = len(samples) // hop
     blocks = (

@@ -15,7 +15,7 @@ from model.detector import Scorer, score
 from model.frontend import FULL_SCALE, SAMPLE_RATE, STEP, STEP_SPAN, FloatArray
 from model.gate import Gate
 from model.modelfile import Model
-from training.corpus import Int16Array, active_level
+from training.corpus import Int16Array, active_level, to_int16
 
 BEFORE_SECONDS, AFTER_SECONDS = 2.0, 1.5  # of quiet background around a word that is tested
 EARLY_SECONDS, LATE_SECONDS = 0.3, 1.0  # a firing from so long before a word's end to so long after it is a hit
@@ -63,8 +63,7 @@ def place(word: Int16Array, rng: np.random.Generator, snr_db: float | None = Non
     level = QUIET_DBFS if snr_db is None else active_level(word) - snr_db
     mixed = background(before + len(word) + after, level, rng)
     mixed[before : before + len(word)] += word
-    clipped = np.clip(np.round(mixed), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
-    return clipped, before + len(word)
+    return to_int16(mixed), before + len(word)
 
 
 def firings(posteriors: FloatArray, model: Model, threshold: float) -> list[int]:

@@ -78,7 +78,8 @@ def weights(clip: Any) -> Weights:
     """What the daemon runs: the weights with every BatchNorm folded into its neighbour."""
 
     def norm(name: str) -> BatchNorm:
-        return BatchNorm(*_arrays(clip, name), epsilon=clip.get_layer(name).epsilon)
+        gamma, beta, mean, variance = _arrays(clip, name)
+        return BatchNorm(gamma, beta, mean, variance, clip.get_layer(name).epsilon)
 
     arrays: dict[str, Any] = {}
     for name, prefix in (("conv", "conv"), ("gru1", "gru1"), ("gru2", "gru2"), ("posterior", "dense")):

@@ -75,7 +75,7 @@ def pronounce(phrases: Sequence[str], voice: str = "en-us") -> list[Phones]:
         # a full stop after each keeps one line of output for one of input
         text = "".join(f"{phrase}.\n" for phrase in batch)
         command = ["espeak-ng", "-q", "-x", "--sep= ", "-v", voice, "--stdin"]
-        answer = subprocess.run(command, input=text, capture_output=True, text=True, check=False)  # noqa: S603 - fixed command
+        answer = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
         lines = answer.stdout.splitlines()
         if answer.returncode or len(lines) != len(batch):
             raise TrainingError(f"espeak-ng could not pronounce the words with the voice {voice!r}")

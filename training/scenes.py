@@ -13,7 +13,7 @@ import numpy as np
 from scipy.signal import oaconvolve
 
 from model.frontend import FULL_SCALE, SAMPLE_RATE, STEP, FloatArray
-from training.corpus import Clip, Corpus, Int16Array
+from training.corpus import Clip, Corpus, Int16Array, to_int16
 
 LABEL_STEPS = 50  # ones after the word's end, as in the assignment
 Range = tuple[float, float]
@@ -74,7 +74,8 @@ def _decibel(db: float) -> float:
 def stretch(samples: FloatArray, speed: float) -> FloatArray:
     """Play faster or slower, pitch and formants included. Linear interpolation: the voice is far below Nyquist."""
     positions = np.arange(0, len(samples) - 1, speed)
-    return np.interp(positions, np.arange(len(samples)), samples).astype(np.float32)
+    played: FloatArray = np.interp(positions, np.arange(len(samples)), samples).astype(np.float32)
+    return played
 
 
 def room_response(rt60: float, direct_db: float, rng: np.random.Generator) -> FloatArray:
@@ -174,7 +175,7 @@ class Scenes:
     def _chance(self, probability: float) -> bool:
         return bool(self._rng.random() < probability)
 
-    def _pick(self, kind: str) -> tuple[FloatArray, Clip]:
+    def _pick(self, kind: str) -> tuple[Int16Array, Clip]:
         clips = self._material.clips[kind]
         clip = clips[self._rng.integers(len(clips))]
         corpus: Corpus = getattr(self._material, kind)
@@ -214,10 +215,9 @@ class Scenes:
         noise = np.zeros(length, np.float32)
         for _ in range(1 + self._chance(0.25)):
             if self._chance(0.7):
-                samples, _ = self._pick("noise")
-                samples = samples.astype(np.float32)
+                samples = self._pick("noise")[0].astype(np.float32)
             else:
-                samples = self._coloured[self._rng.integers(len(self._coloured))]
+                samples = self._coloured[int(self._rng.integers(len(self._coloured)))]
             start = self._rng.integers(len(samples))
             # loops of real places may be shorter than the scene
             part = np.take(samples, np.arange(start, start + length), mode="wrap")
@@ -228,7 +228,7 @@ class Scenes:
         """Events on a time line, and where those that are the word end."""
         recipe = self._recipe
         voice = np.zeros(length, np.float32)
-        ends = []
+        ends: list[int] = []
         position = int(self._between((0.0, 1.0)) * SAMPLE_RATE)
         while True:
             event, positive = self._event()
@@ -267,5 +267,4 @@ class Scenes:
         mixed = oaconvolve(mixed, response)[len(response) // 2 :][:length]
         if self._chance(recipe.overdrive):
             mixed *= _decibel(-level + self._between((0.0, 6.0)))
-        quantised = np.clip(np.round(mixed * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
-        return quantised, ends
+        return to_int16(mixed * FULL_SCALE), ends

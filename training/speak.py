@@ -136,7 +136,7 @@ def speak(utterance: Utterance) -> tuple[FloatArray, int]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "speech.wav"
         command = _COMMANDS[utterance.voice.engine](utterance, path)
-        result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)  # noqa: S603
+        result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
         if result.returncode or not path.exists():
             reason = (result.stderr.strip().splitlines() or ["no sound"])[-1]
             raise TrainingError(f"{utterance.voice.engine} ({utterance.voice.name}) failed: {reason}")
@@ -161,7 +161,7 @@ def draw(texts: Sequence[str], voices: Sequence[Voice], count: int, rng: np.rand
         engine = engines[rng.choice(len(engines), p=weights / weights.sum())]
         voice = by_engine[engine][rng.integers(len(by_engine[engine]))]
         rate = float(np.exp(rng.uniform(np.log(0.75), np.log(1.35))))
-        text = texts[rng.integers(len(texts))]
+        text = texts[int(rng.integers(len(texts)))]
         utterances.append(Utterance(text, voice, round(rate, 3), round(float(rng.uniform(-1, 1)), 3)))
     return utterances
 

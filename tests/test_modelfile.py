@@ -117,6 +117,13 @@ def test_a_save_that_fails_leaves_the_old_file(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["m.npz"]
 
 
+def test_a_save_that_cannot_finish_leaves_no_part_behind(tmp_path):
+    (tmp_path / "m.npz").mkdir()  # in the way of the last step
+    with pytest.raises(OSError, match="directory"):
+        save(tmp_path / "m.npz", small_model())
+    assert [entry.name for entry in tmp_path.iterdir()] == ["m.npz"]
+
+
 def test_the_file_written_here_by_hand_is_a_good_one(tmp_path):
     """Each refusal below differs from this file in one thing."""
     path = write(tmp_path / "m.npz", good_arrays())

@@ -10,10 +10,11 @@ import math
 from collections import deque
 from typing import NamedTuple
 
-from model.frontend import CLIP_STEPS, FloatArray
+from model.frontend import FloatArray
 
 SUPPRESSION = 75  # steps, 0.54 s
 SMOOTHING = 10  # steps, 73 ms
+MAX_STEPS = 10_000  # 73 s, for either; a file that asks for a billion is damaged, and would fill the memory
 
 
 class Firing(NamedTuple):
@@ -27,16 +28,16 @@ class Gate:
     """Turns a stream of posteriors into firings, at most one in `suppression` steps.
 
     threshold: 0 to 1, exclusive of 1; smoothing: steps in the running mean (1: none); suppression: steps;
-    neither longer than the rolling window. Raises ValueError for values outside these.
+    neither more than MAX_STEPS. Raises ValueError for values outside these.
     """
 
     def __init__(self, threshold: float, smoothing: int = SMOOTHING, suppression: int = SUPPRESSION) -> None:
         if not 0.0 <= threshold < 1.0:
             raise ValueError(f"a threshold lies between 0 and 1, not {threshold}")
-        if not 1 <= smoothing <= CLIP_STEPS:
-            raise ValueError(f"smoothing takes 1 to {CLIP_STEPS} steps, not {smoothing}")
-        if not 0 <= suppression <= CLIP_STEPS:
-            raise ValueError(f"suppression takes 0 to {CLIP_STEPS} steps, not {suppression}")
+        if not 1 <= smoothing <= MAX_STEPS:
+            raise ValueError(f"smoothing takes 1 to {MAX_STEPS} steps, not {smoothing}")
+        if not 0 <= suppression <= MAX_STEPS:
+            raise ValueError(f"suppression takes 0 to {MAX_STEPS} steps, not {suppression}")
         self.threshold = threshold
         self.smoothing = smoothing
         self.suppression = suppression

@@ -130,10 +130,10 @@ def test_a_reset_gate_is_as_new(values):
         ((-0.1, 1, 75), "a threshold lies between 0 and 1, not -0.1"),
         ((1.0, 1, 75), "a threshold lies between 0 and 1, not 1.0"),
         ((float("nan"), 1, 75), "a threshold lies between 0 and 1, not nan"),
-        ((0.5, 0, 75), "smoothing takes 1 to 1375 steps, not 0"),
-        ((0.5, 10**9, 75), "smoothing takes 1 to 1375 steps, not 1000000000"),
-        ((0.5, 1, -1), "suppression takes 0 to 1375 steps, not -1"),
-        ((0.5, 1, 10**9), "suppression takes 0 to 1375 steps, not 1000000000"),
+        ((0.5, 0, 75), "smoothing takes 1 to 10000 steps, not 0"),
+        ((0.5, 10**9, 75), "smoothing takes 1 to 10000 steps, not 1000000000"),
+        ((0.5, 1, -1), "suppression takes 0 to 10000 steps, not -1"),
+        ((0.5, 1, 10**9), "suppression takes 0 to 10000 steps, not 1000000000"),
     ],
 )
 def test_values_out_of_range_are_refused(arguments, reason):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import h5py  # type: ignore[import-untyped]  # publishes no types
+import h5py
 import numpy as np
 
 from model.frontend import BINS, CLIP_COLUMNS, KERNEL, STRIDE, FrontEnd

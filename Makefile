@@ -1,0 +1,42 @@
+# The commands of this repository; `make` lists them. Each installs what it needs, once.
+BIN := .venv/bin
+RECORDING := tests/data/activate-demo.flac
+
+.PHONY: help run test lint format bench demo clean
+
+help: ## list these commands
+	@awk -F ': ## ' '/^[a-z]+: ## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+run: ## listen to the microphone (without one: to a recording)
+	@scripts/setup run
+	@scripts/listen $(RECORDING)
+
+test: ## all checks: format, lint, types, tests
+	@scripts/setup test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+lint: ## format, lint and types alone
+	@scripts/setup test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: ## bring the sources into shape
+	@scripts/setup test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: ## CPU time and memory of the daemon over a recording
+	@scripts/setup test
+	$(BIN)/python tests/bench.py $(RECORDING)
+
+demo: ## make the recording for tests and demonstration anew
+	@scripts/setup test
+	$(BIN)/python tests/make_demo.py
+
+clean: ## remove the environment, caches and build results
+	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+_THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+
 
 def _speak(arguments: argparse.Namespace) -> None:
     from training.speak import speak_corpus
@@ -23,9 +25,7 @@ def _speak(arguments: argparse.Namespace) -> None:
 
 
 def _fit(arguments: argparse.Namespace) -> None:
-    # one thread for the little products of numpy: more of them only wait for each other
-    for library in ("OPENBLAS", "OMP", "MKL"):
-        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    _limit_threads()
     from model.frontend import FrontEnd
     from model.modelfile import save
     from training.batches import Folders, Plan
@@ -43,6 +43,40 @@ def _fit(arguments: argparse.Namespace) -> None:
     schedule = Schedule(epochs=arguments.epochs, learning_rate=arguments.learning_rate, threads=arguments.threads)
     model = Fit(arguments.word, plan, schedule, arguments.work / arguments.run_name).run()
     save(arguments.output, model)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    import json
+
+    _limit_threads()
+    from model.modelfile import load
+    from training import corpus
+    from training.evaluate import as_json, examine, table
+
+    def recordings(folders: Sequence[Path]) -> dict[str, list[corpus.Int16Array]]:
+        result = {}
+        for folder in folders:
+            loaded = corpus.load((folder,), arguments.work / "cache", str(folder))
+            clips = loaded.clips if arguments.split == "all" else loaded.split(*arguments.split.split("+"))
+            if clips:
+                result[folder.name] = [loaded[clip] for clip in clips]
+        return result
+
+    model = load(arguments.model)
+    points = examine(
+        model,
+        recordings(arguments.positives),
+        recordings(arguments.negatives),
+        [None, *arguments.snr],
+        arguments.threshold,
+    )
+    print(json.dumps(as_json(points), indent=1) if arguments.json else table(points))
+
+
+def _limit_threads() -> None:
+    # one thread for numpy's little products: more of them only wait for each other
+    for library in ("OPENBLAS", "OMP", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,6 +114,28 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--threads", type=int, default=1, help="for TensorFlow (default: %(default)s)")
     fit.add_argument("--seed", type=int, default=0)
     fit.set_defaults(run=_fit)
+
+    evaluate = commands.add_parser("evaluate", help="measure a model file: words missed, false accepts per hour")
+    evaluate.add_argument("model", type=Path, metavar="NPZ")
+    evaluate.add_argument(
+        "--positives", type=Path, nargs="*", default=[], metavar="DIR", help="recordings of the word alone"
+    )
+    evaluate.add_argument(
+        "--negatives", type=Path, nargs="*", default=[], metavar="DIR", help="anything without the word"
+    )
+    evaluate.add_argument(
+        "--split",
+        default="all",
+        choices=("all", "train", "dev", "test", "dev+test"),
+        help="of the folders: all recordings, or those that training left out (default: %(default)s)",
+    )
+    evaluate.add_argument(
+        "--snr", type=float, nargs="*", default=[10.0], metavar="DB", help="also in noise (default: 10)"
+    )
+    evaluate.add_argument("--threshold", type=float, nargs="+", default=list(_THRESHOLDS), metavar="X")
+    evaluate.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="keeps decoded audio")
+    evaluate.add_argument("--json", action="store_true")
+    evaluate.set_defaults(run=_evaluate)
     return parser
 
 

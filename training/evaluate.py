@@ -6,8 +6,9 @@ is what ships. Recordings of other speech are joined into one stream, as a micro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -113,3 +114,76 @@ class FalseAccepts:
     def at(self, threshold: float) -> Rate:
         """How often it fired, in how many hours."""
         return Rate(len(firings(self._posteriors, self._model, threshold)), self.hours)
+
+
+@dataclass(frozen=True)
+class Point:
+    """What one threshold gives. Recall counts words; the others count firings in hours."""
+
+    threshold: float
+    recall: dict[str, Rate]
+    false_accepts: dict[str, Rate]
+
+
+def examine(
+    model: Model,
+    words: Mapping[str, Sequence[Int16Array]],
+    others: Mapping[str, Iterable[Int16Array]],
+    snrs_db: Sequence[float | None] = (None, 10.0),
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> list[Point]:
+    """Measure a model over thresholds.
+
+    words: name to recordings of the word alone, tested in quiet and at each SNR; others: name to recordings
+    without it, each name's joined into one stream. Every recording is scored once.
+    """
+    recalls = {
+        f"{name}, {'quiet' if snr is None else f'{snr:g} dB'}": Recall(model, clips, snr_db=snr)
+        for name, clips in words.items()
+        for snr in snrs_db
+    }
+    accepts = {name: FalseAccepts(model, recordings) for name, recordings in others.items()}
+    return [
+        Point(
+            threshold,
+            {name: recall.at(threshold) for name, recall in recalls.items()},
+            {name: rate.at(threshold) for name, rate in accepts.items()},
+        )
+        for threshold in thresholds
+    ]
+
+
+def table(points: Sequence[Point]) -> str:
+    """The figures as text, one line a threshold, each with its 95 % interval."""
+    first = points[0]
+    titles = [f"heard: {name} ({rate.total:g})" for name, rate in first.recall.items()]
+    titles += [f"FA/h: {name} ({rate.total:.2f} h)" for name, rate in first.false_accepts.items()]
+    lines = ["threshold  " + "  ".join(titles)]
+    for point in points:
+        cells = ["{:.1%} [{:.0%}-{:.0%}]".format(rate.value, *rate.wilson()) for rate in point.recall.values()]
+        cells += ["{:.2f} [{:.1f}-{:.1f}]".format(rate.value, *rate.poisson()) for rate in point.false_accepts.values()]
+        row = "  ".join(cell.rjust(len(title)) for cell, title in zip(cells, titles, strict=True))
+        lines.append(f"{point.threshold:9.2f}  {row}")
+    return "\n".join(lines)
+
+
+def as_json(points: Sequence[Point]) -> list[dict[str, Any]]:
+    """The same figures for a program or a model file."""
+    return [
+        {
+            "threshold": point.threshold,
+            "recall": {
+                name: {"heard": rate.count, "of": rate.total, "interval": [round(x, 4) for x in rate.wilson()]}
+                for name, rate in point.recall.items()
+            },
+            "false_accepts": {
+                name: {
+                    "count": rate.count,
+                    "hours": round(rate.total, 4),
+                    "interval_per_hour": [round(x, 3) for x in rate.poisson()],
+                }
+                for name, rate in point.false_accepts.items()
+            },
+        }
+        for point in points
+    ]

@@ -9,7 +9,9 @@ help: ## list these commands
 
 run: ## listen to the microphone (without one: to a recording)
 	@scripts/setup run
-	@scripts/listen $(RECORDING)
+	@if $(BIN)/chimed devices >/dev/null; then $(BIN)/chimed run; else \
+	    echo "No microphone, so chimed listens to $(RECORDING) instead."; \
+	    $(BIN)/chimed run --input $(RECORDING); fi
 
 test: ## all checks: format, lint, types, tests
 	@scripts/setup test

@@ -1,0 +1,233 @@
+"""Recordings in, blocks of int16 mono samples at 44.1 kHz out, whatever the rate and the channels were.
+
+Files and raw PCM are read here, the microphone in `microphone`; all of them are a `Source`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from daemon.errors import AudioError
+from model.frontend import FRAME, FULL_SCALE, SAMPLE_RATE
+
+Samples = npt.NDArray[np.int16]
+Floats = npt.NDArray[np.float32]
+
+STDIN = "-"
+RATES = (1000, 768_000)  # Hz; what lies outside is a damaged header
+
+
+class Block(NamedTuple):
+    """A piece of the stream. gap: audio was lost right before it. An empty block says "alive, nothing heard"."""
+
+    samples: Samples
+    gap: bool = False
+
+
+class Source(Protocol):
+    """Where audio comes from. live: it captures the room, so that it also hears the daemon's own chime."""
+
+    name: str
+    live: bool
+
+    def blocks(self) -> Iterator[Block]:
+        """The stream; ends with the recording, never for a microphone. Raises AudioError."""
+
+    def backlog(self) -> int:
+        """Samples that were captured but not yet handed on."""
+
+    def close(self) -> None:
+        """Release the device or file, within a second or two."""
+
+
+def block_size(rate: int) -> int:
+    """How many samples at this rate make up about one frame of the engine, 79.8 ms."""
+    return max(1, round(FRAME * rate / SAMPLE_RATE))
+
+
+def to_float(samples: Samples) -> Floats:
+    """int16 -> floats of full scale 1.0, exactly."""
+    return samples.astype(np.float32) * np.float32(1 / FULL_SCALE)
+
+
+def to_int16(samples: Floats) -> Samples:
+    """Floats of full scale 1.0 -> int16, clipped; what is not a number becomes silence."""
+    scaled = np.rint(np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0) * FULL_SCALE)
+    return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+
+class Resampler:
+    """Floats at one rate in, int16 at another out, block by block; equal rates pass through exactly.
+
+    Raises AudioError for a rate (Hz) that no recording has.
+    """
+
+    def __init__(self, rate: int, target: int = SAMPLE_RATE) -> None:
+        if not RATES[0] <= rate <= RATES[1]:
+            raise AudioError(f"a sample rate of {rate} Hz is outside {RATES[0]} to {RATES[1]} Hz")
+        self._rates = (rate, target)
+        self.reset()
+
+    def reset(self) -> None:
+        """Start of a new stream."""
+        self._stream: Any = None
+        if self._rates[0] != self._rates[1]:
+            import soxr  # most microphones need none
+
+            self._stream = soxr.ResampleStream(*self._rates, num_channels=1, dtype="float32")
+
+    def push(self, samples: Floats) -> Samples:
+        """(n,) floats -> (m,) int16; m varies, since the filter holds some back."""
+        # a single infinity would ring through the filter's whole length
+        finite = np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)
+        return to_int16(finite if self._stream is None else self._stream.resample_chunk(finite))
+
+    def flush(self) -> Samples:
+        """End of the stream: what the filter still holds."""
+        empty = np.empty(0, np.float32)
+        return to_int16(empty if self._stream is None else self._stream.resample_chunk(empty, last=True))
+
+
+class FileSource:
+    """A recording in any format that libsndfile reads; its first channel counts.
+
+    Raises AudioError, naming the file and the reason, if it cannot be opened.
+    """
+
+    live = False
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        soundfile = import_soundfile()
+        self.name = os.fspath(path)
+        self._error = soundfile.LibsndfileError
+        try:
+            if Path(path).is_dir():
+                raise AudioError(f"{self.name}: this is a directory")
+            with Path(path).open("rb"):  # libsndfile's "System error" says less than the system does
+                pass
+            self._file = soundfile.SoundFile(os.fspath(path))
+            self._resampler = Resampler(self._file.samplerate)
+        except OSError as error:
+            raise AudioError(f"{self.name}: {error.strerror or error}") from error
+        except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a ".raw" file lacks a format
+            reason = getattr(error, "error_string", str(error))
+            raise AudioError(f"{self.name}: not a recording that can be read ({reason.rstrip('.')})") from error
+
+    @property
+    def rate(self) -> int:
+        """The recording's own sample rate, Hz."""
+        return int(self._file.samplerate)
+
+    def blocks(self) -> Iterator[Block]:
+        """The recording, about 80 ms at a time. Raises AudioError where it is damaged."""
+        size = block_size(self.rate)
+        while True:
+            try:
+                # as floats: libsndfile would cut a float recording to -1, 0 and 1 when asked for integers
+                samples = self._file.read(size, dtype="float32", always_2d=True)[:, 0]
+            except self._error as error:
+                position = self._file.tell() / self.rate
+                raise AudioError(f"{self.name}: damaged at {position:.1f} s ({error.error_string})") from error
+            if not len(samples):
+                break
+            yield Block(self._resampler.push(samples))
+        yield Block(self._resampler.flush())
+
+    def backlog(self) -> int:
+        """Nothing is captured ahead of time."""
+        return 0
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class RawSource:
+    """Raw 16-bit little-endian mono PCM, such as ``arecord -t raw -f S16_LE -r 44100`` writes into a pipe."""
+
+    name = "standard input"
+
+    def __init__(self, stream: BinaryIO, rate: int = SAMPLE_RATE, live: bool = False) -> None:
+        self._stream = stream
+        self._resampler = Resampler(rate)
+        self._bytes = 2 * block_size(rate)
+        self.live = live
+
+    def blocks(self) -> Iterator[Block]:
+        """The stream until its end; half a sample at the very end is dropped."""
+        while data := self._stream.read(self._bytes):
+            samples = np.frombuffer(data[: len(data) // 2 * 2], "<i2")
+            yield Block(self._resampler.push(to_float(samples)))
+        yield Block(self._resampler.flush())
+
+    def backlog(self) -> int:
+        """What waits in a pipe is not known; it is a second at most."""
+        return 0
+
+    def close(self) -> None:
+        """The stream belongs to the caller."""
+
+
+def open_input(path: str, rate: int | None = None, live: bool = False) -> FileSource | RawSource:
+    """The recording at this path, or standard input for ``-`` (then `rate` says its sample rate in Hz).
+
+    Raises AudioError.
+    """
+    if path != STDIN:
+        return FileSource(path)
+    if sys.stdin is None or sys.stdin.isatty():
+        raise AudioError("standard input is a terminal; pipe raw 16-bit mono PCM into it")
+    return RawSource(sys.stdin.buffer, rate or SAMPLE_RATE, live)
+
+
+def paced(
+    blocks: Iterable[Block],
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Block]:
+    """The same blocks, each no earlier than a microphone would have delivered it.
+
+    Due times are counted in samples from the first block, so that no error adds up.
+    """
+    start = clock()
+    heard = 0
+    for block in blocks:
+        heard += len(block.samples)
+        wait = start + heard / SAMPLE_RATE - clock()
+        if wait > 0:
+            sleep(wait)
+        yield block
+
+
+def read_all(path: str | os.PathLike[str], seconds: float) -> Samples:
+    """A short recording as a whole, at most so many seconds of it. Raises AudioError."""
+    source = FileSource(path)
+    parts: list[Samples] = []
+    try:
+        for block in source.blocks():
+            parts.append(block.samples)
+            if sum(map(len, parts)) >= seconds * SAMPLE_RATE:
+                break
+    finally:
+        source.close()
+    return np.concatenate(parts)[: int(seconds * SAMPLE_RATE)]
+
+
+def import_soundfile() -> Any:
+    """The soundfile module. Raises AudioError where its library is missing."""
+    try:
+        import soundfile  # slow, and the microphone needs none
+    except OSError as error:
+        raise AudioError(
+            "libsndfile is not installed: `sudo apt install libsndfile1` (Debian, Ubuntu), "
+            "`sudo dnf install libsndfile` (Fedora) or `sudo pacman -S libsndfile` (Arch)"
+        ) from error
+    return soundfile

@@ -1,0 +1,117 @@
+"""The command `chimed`: arguments in, an exit code out. What it needs is imported once it is known what is wanted."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+import daemon
+
+CLASH = (
+    "chimed: the package `daemon` in this Python environment is another project's ({}), most likely python-daemon; "
+    "install chimed into an environment of its own (uv tool install, pipx install, or a venv)"
+)
+BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line (by default the process's own); the exit code."""
+    if getattr(daemon, "PROJECT", None) != "chimed":
+        print(CLASH.format(daemon.__file__), file=sys.stderr)
+        return 1
+    args = parser().parse_args(argv)
+    # not before the check, since another project's package lacks them
+    from daemon.console import say
+    from daemon.errors import ChimedError
+
+    try:
+        _import_numpy()
+        return int(import_module(args.module).command(args))
+    except ChimedError as error:
+        say(f"chimed: {error}", sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130  # as shells count it: 128 + SIGINT
+    except BrokenPipeError:
+        # whoever read our output has seen enough; the interpreter's last flush must not complain either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and options."""
+    from daemon.logs import LEVELS
+
+    top = argparse.ArgumentParser(
+        prog="chimed",
+        description="A wake-word daemon: hears a word, then chimes and runs your hooks. Offline.",
+        epilog="`chimed COMMAND --help` says more about a command.",
+    )
+    top.add_argument("--version", action="version", version=f"chimed {daemon.__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="listen to the microphone, or to a recording as if it were one")
+    run.set_defaults(module="daemon.run")
+    source = run.add_argument_group("what to listen to")
+    source.add_argument("--device", metavar="NAME", help="microphone: its number or (part of) its name")
+    source.add_argument("--input", metavar="FILE", help="a recording instead; - for raw 16-bit mono PCM on stdin")
+    _add_rate(source)
+    source.add_argument("--fast", action="store_true", help="read the recording as fast as possible; no chime")
+    _add_words(run)
+    run.add_argument("--no-chime", action="store_true", help="play nothing")
+    run.add_argument("--log-level", metavar="LEVEL", choices=LEVELS, help=f"one of {', '.join(LEVELS)}")
+    run.add_argument("-v", "--verbose", action="store_const", dest="log_level", const="debug", help="log everything")
+
+    detect = commands.add_parser("detect", help="say where in recordings a word is heard")
+    detect.set_defaults(module="daemon.detect")
+    detect.add_argument("files", nargs="+", metavar="FILE", help="any format; - for raw 16-bit mono PCM on stdin")
+    _add_rate(detect)
+    _add_words(detect)
+    detect.add_argument("--json", action="store_true", help="one JSON object a line: file, word, seconds, score")
+    detect.add_argument("--plot", metavar="PNG", help="draw spectrogram, posterior, threshold and hits")
+    detect.add_argument("--chime", metavar="WAV", help="write the recording with a chime where the word was heard")
+
+    devices = commands.add_parser("devices", help="list the microphones")
+    devices.set_defaults(module="daemon.devices")
+    return top
+
+
+def _add_rate(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--rate", type=int, metavar="HZ", help="sample rate of raw PCM (default: 44100)")
+
+
+def _add_words(command: argparse.ArgumentParser) -> None:
+    words = command.add_argument_group("what to listen for")
+    words.add_argument(
+        "--model", type=Path, action="append", default=[], metavar="NPZ", help="a model file; may be repeated"
+    )
+    words.add_argument("--threshold", type=_threshold, metavar="X", help="0 to 1, instead of the model's own")
+    words.add_argument("--config", type=Path, metavar="FILE", help="instead of ~/.config/chimed/config.yaml")
+
+
+def _threshold(text: str) -> float:
+    value = float(text)
+    if not 0.0 <= value < 1.0:
+        raise argparse.ArgumentTypeError(f"a threshold lies between 0 and 1, not {text}")
+    return value
+
+
+def _import_numpy() -> None:
+    """Import numpy with one BLAS thread, the fastest here, unless the user set a number.
+
+    The variables matter at the import alone, and hooks must not inherit them.
+    """
+    ours = [name for name in BLAS_THREADS if name not in os.environ]
+    os.environ.update(dict.fromkeys(ours, "1"))
+    import numpy  # noqa: F401 - imported for its side effect
+
+    for name in ours:
+        del os.environ[name]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

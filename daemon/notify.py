@@ -1,0 +1,33 @@
+"""State out to systemd: sd_notify(3), a datagram to the socket that $NOTIFY_SOCKET names."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+
+
+class Notifier:
+    """Tells the service manager how things stand; does nothing where there is none.
+
+    Takes the variable out of the environment, so that hooks cannot speak for the daemon.
+    """
+
+    def __init__(self) -> None:
+        address = os.environ.pop("NOTIFY_SOCKET", "")
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) if address else None
+
+    def send(self, **fields: object) -> None:
+        """Send fields such as ``READY=1, STATUS="listening"``; a manager that does not listen is ignored."""
+        if self._socket is None:
+            return
+        message = "\n".join(f"{name}={value}" for name, value in fields.items())
+        with contextlib.suppress(OSError):
+            self._socket.sendto(message.encode(), self._address)
+
+    def close(self) -> None:
+        """Release the socket."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None

@@ -1,0 +1,100 @@
+"""`chimed run`: puts the parts together, listens until the stream ends or a signal comes, takes them apart."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+from types import FrameType
+
+from daemon import config, logs, words
+from daemon.audio import Source, open_input, paced
+from daemon.chime import ChimePlayer
+from daemon.errors import ChimedError, UsageError
+from daemon.hooks import HookRunner
+from daemon.microphone import Microphone
+from daemon.notify import Notifier
+from daemon.portaudio import PortAudio
+from daemon.service import Service
+from model.detector import Detector
+
+LAST_CHIME = 0.8  # s that a chime gets to end before the daemon does
+LAST_CALL = 0.5  # s that a hanging sound server gets
+
+log = logging.getLogger(__name__)
+
+
+def command(args: argparse.Namespace) -> int:
+    """Listen as the command line says; the exit code. Raises UsageError before anything starts."""
+    _check(args)
+    logs.setup(args.log_level or "info")
+    _stop_on_signals()
+    portaudio = PortAudio()
+    try:
+        code = _listen(args, portaudio)
+    except ChimedError as error:
+        log.error("%s", error)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        log.info("stopped")
+        code = 0
+    if not portaudio.idle(LAST_CALL):
+        # an orderly exit terminates PortAudio, which then hangs with the sound server or crashes
+        logging.shutdown()
+        os._exit(code)
+    return code
+
+
+def _listen(args: argparse.Namespace, portaudio: PortAudio) -> int:
+    settings = words.chosen(config.load(args.config), args.model, args.threshold)
+    logging.getLogger().setLevel((args.log_level or settings.log_level).upper())
+    models = words.load_models(settings.words)
+    responses = words.responses(settings, models)
+    detector = Detector(models)
+    source = _source(args, settings.device, portaudio)
+    hooks, notifier = HookRunner(), Notifier()
+    player = None if args.no_chime or args.fast else ChimePlayer(portaudio)
+    try:
+        wanted = ", ".join(f'"{model.word}" (threshold {model.threshold:g})' for model in models)
+        log.info("listening to %s for %s", source.name, wanted)
+        service = Service(source, detector, responses, player, hooks, notifier)
+        pace = args.input is not None and not args.fast
+        service.run(paced(source.blocks()) if pace else source.blocks())
+        log.info("end of %s: %.1f s, %d heard", source.name, service.seconds, service.detections)
+        hooks.wait()
+    finally:
+        notifier.send(STOPPING=1)
+        if player is not None:
+            player.wait(LAST_CHIME)
+        hooks.close()
+        source.close()
+        notifier.close()
+    return 0
+
+
+def _source(args: argparse.Namespace, device: str | int | None, portaudio: PortAudio) -> Source:
+    if args.input is None:
+        return Microphone(portaudio, args.device if args.device is not None else device)
+    return open_input(args.input, args.rate, live=not args.fast)
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.input is None and args.fast:
+        raise UsageError("--fast needs --input: a microphone cannot be hurried")
+    if args.input is not None and args.device is not None:
+        raise UsageError("--device and --input exclude each other")
+    if args.rate is not None and args.input != "-":
+        raise UsageError("--rate goes with --input - alone: a file says its rate itself")
+
+
+def _stop_on_signals() -> None:
+    """SIGTERM and Ctrl-C end whatever waits, once; while the parts are taken down, more of them change nothing."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)

@@ -1,0 +1,74 @@
+"""Settings in, loaded models and responses out: what is listened for, and what is done then."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon import chime, config
+from daemon.audio import Samples
+from daemon.config import Settings, Word
+from daemon.errors import AudioError, ConfigError
+from daemon.hooks import Hook
+from model import modelfile
+from model.modelfile import Model, ModelFileError
+
+
+@dataclass(frozen=True)
+class Response:
+    """What follows a word. chime: samples at 44.1 kHz, None for silence."""
+
+    chime: Samples | None
+    hooks: tuple[Hook, ...]
+
+
+def chosen(settings: Settings, models: Sequence[Path] = (), threshold: float | None = None) -> Settings:
+    """The settings as the command line overrides them; without any word, with the one that comes with chimed."""
+    words = tuple(Word(path) for path in models) or settings.words or (config.default_word(),)
+    if threshold is not None:
+        words = tuple(dataclasses.replace(word, threshold=threshold) for word in words)
+    return dataclasses.replace(settings, words=words)
+
+
+def load_models(words: Sequence[Word]) -> list[Model]:
+    """The model of each word, with the word's own threshold, smoothing and suppression.
+
+    Raises ConfigError with the file and the reason.
+    """
+    models: dict[str, Model] = {}
+    for word in words:
+        own = {name: getattr(word, name) for name in ("threshold", "smoothing", "suppression")}
+        try:
+            model = modelfile.load(word.model)
+        except ModelFileError as error:
+            raise ConfigError(f"{word.where}{error}") from error
+        if model.word in models:
+            raise ConfigError(f"{word.where}{word.model}: another model already listens for {model.word!r}")
+        models[model.word] = dataclasses.replace(
+            model, **{key: value for key, value in own.items() if value is not None}
+        )
+    return list(models.values())
+
+
+def responses(settings: Settings, models: Sequence[Model]) -> dict[str, Response]:
+    """Word -> response, for models loaded from these settings. Raises ConfigError for a chime that cannot be read."""
+    return {
+        model.word: Response(
+            _sound(settings.chime if word.chime is None else word.chime),
+            settings.hooks if word.hooks is None else word.hooks,
+        )
+        for word, model in zip(settings.words, models, strict=True)
+    }
+
+
+def _sound(choice: config.Chime) -> Samples | None:
+    if choice is False:
+        return None
+    if choice is True:
+        return chime.synthesise()
+    try:
+        return chime.load(choice)
+    except AudioError as error:
+        raise ConfigError(f"chime: {error}") from error

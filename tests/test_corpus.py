@@ -1,0 +1,112 @@
+"""Folders of recordings become clips; what is of no use is listed with its reason."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from training import corpus
+from training.corpus import active_level, split_of, to_int16
+from training.errors import TrainingError
+
+
+def tone(seconds: float, rate: int, channels: int = 1, amplitude: float = 0.3) -> np.ndarray:
+    wave = amplitude * np.sin(2 * np.pi * 440 * np.arange(int(seconds * rate)) / rate)
+    other = np.zeros_like(wave)
+    return np.stack([wave] + [other] * (channels - 1), axis=1)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3", "A.WAV"])
+@pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (44_100, 2), (48_000, 1)])
+def test_any_format_rate_and_channel_count_becomes_mono_at_44100(tmp_path, name, rate, channels) -> None:
+    soundfile.write(tmp_path / name, tone(1.0, rate, channels), rate)
+    samples = corpus.read(tmp_path / name)
+    assert samples.dtype == np.int16
+    assert len(samples) == pytest.approx(44_100, rel=0.06)  # mp3 pads
+    assert np.abs(samples[10_000:30_000]).max() == pytest.approx(0.3 * 32_768, rel=0.03)
+
+
+def test_what_cannot_be_used_is_listed_with_its_reason(tmp_path) -> None:
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    soundfile.write(folder / "good.wav", tone(1.0, 16_000), 16_000)
+    soundfile.write(folder / "silent.wav", np.zeros(16_000), 16_000)
+    soundfile.write(folder / "empty.wav", np.zeros(0), 16_000)
+    soundfile.write(folder / "nan.wav", np.full(16_000, np.nan), 16_000, subtype="FLOAT")
+    soundfile.write(folder / "long.flac", np.zeros(601 * 8000), 8000)
+    (folder / "broken.wav").write_bytes(b"RIFF, or so it says")
+    (folder / "notes.txt").write_text("not audio, so not a problem")
+    loaded = corpus.load((folder,), tmp_path / "cache", "test")
+    assert [clip.path for clip in loaded.clips] == [str(folder / "good.wav")]
+    reasons = {problem.path.rsplit("/", 1)[1]: problem.reason for problem in loaded.problems}
+    assert set(reasons) == {"silent.wav", "empty.wav", "nan.wav", "long.flac", "broken.wav"}
+    assert reasons["silent.wav"] == "silent"
+    assert "601 s" in reasons["long.flac"]
+    assert "finite" in reasons["nan.wav"]
+
+
+def test_the_second_load_maps_what_the_first_decoded_until_a_file_changes(tmp_path) -> None:
+    folder, cache = tmp_path / "recordings", tmp_path / "cache"
+    folder.mkdir()
+    soundfile.write(folder / "a.wav", tone(0.5, 44_100), 44_100)
+    first = corpus.load((folder,), cache, "test")
+    files = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
+    again = corpus.load((folder,), cache, "test")
+    assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == files
+    np.testing.assert_array_equal(again[again.clips[0]], first[first.clips[0]])
+    np.testing.assert_array_equal(again[again.clips[0]], corpus.read(folder / "a.wav"))
+    soundfile.write(folder / "b.wav", tone(0.5, 44_100), 44_100)
+    assert len(corpus.load((folder,), cache, "test").clips) == 2
+
+
+def test_a_speaker_is_in_one_split_only(tmp_path) -> None:
+    folder = tmp_path / "speech"
+    for speaker in range(12):
+        (folder / f"{speaker}").mkdir(parents=True)
+        for number in range(3):
+            soundfile.write(folder / f"{speaker}" / f"{number}.wav", tone(0.1, 8000), 8000)
+    loaded = corpus.load((folder,), tmp_path / "cache", "test")
+    assert len({clip.group for clip in loaded.clips}) == 12
+    assert sum(len(loaded.split(name)) for name in ("train", "dev", "test")) == 36
+    for group in {clip.group for clip in loaded.clips}:
+        assert len({clip.split for clip in loaded.clips if clip.group == group}) == 1
+
+
+def test_a_file_beside_no_speaker_folder_is_its_own_group(tmp_path) -> None:
+    for name in ("a", "b"):
+        soundfile.write(tmp_path / f"{name}.wav", tone(0.1, 8000), 8000)
+    assert len({group for _, group in corpus.find(tmp_path)}) == 2
+
+
+def test_the_splits_have_their_shares_and_never_change() -> None:
+    names = [split_of(f"speaker/{number}") for number in range(4000)]
+    assert names.count("train") / 4000 == pytest.approx(0.70, abs=0.03)
+    assert names.count("dev") / 4000 == pytest.approx(0.15, abs=0.02)
+    # a recording must not move between versions: these are facts, not choices
+    assert [split_of(f"speaker {number}") for number in range(1, 9)] == [
+        "test",
+        "dev",
+        "train",
+        "train",
+        "test",
+        "test",
+        "train",
+        "train",
+    ]
+
+
+def test_a_missing_or_empty_folder_is_named(tmp_path) -> None:
+    with pytest.raises(TrainingError, match="nowhere: no such folder"):
+        corpus.find(tmp_path / "nowhere")
+    with pytest.raises(TrainingError, match="no audio in it"):
+        corpus.find(tmp_path)
+
+
+def test_the_level_is_that_of_the_speech_not_of_its_pauses() -> None:
+    loud = to_int16(tone(1.0, 44_100)[:, 0] * 32_768)
+    padded = np.concatenate([np.zeros(200_000, np.int16), loud, np.zeros(200_000, np.int16)])
+    assert active_level(padded) == pytest.approx(active_level(loud), abs=0.1)
+    assert active_level(loud) == pytest.approx(20 * np.log10(0.3 / np.sqrt(2)), abs=0.1)
+
+
+def test_what_is_out_of_range_clips_instead_of_wrapping() -> None:
+    np.testing.assert_array_equal(to_int16(np.array([1e6, -1e6, 1.5, -0.4])), [32_767, -32_768, 2, 0])

@@ -1,0 +1,58 @@
+"""Near words are found by how they sound."""
+
+import shutil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.errors import TrainingError
+from training.phonetics import contains, distance, near_words, pronounce
+
+needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
+phones = st.lists(st.sampled_from(["a", "k", "t", "t#", "I", "v", "eI", "d", "s"]), max_size=8).map(tuple)
+
+
+@given(phones, phones)
+def test_distance_is_symmetric_and_zero_only_for_the_same(a, b) -> None:
+    assert distance(a, b) == pytest.approx(distance(b, a))
+    assert (distance(a, b) == 0) == (a == b)
+    assert distance(a, b) <= max(len(a), len(b))
+
+
+def test_like_sounds_are_nearer_than_unlike_ones() -> None:
+    word = ("b", "a", "t")
+    assert distance(word, ("p", "a", "t")) < distance(word, ("s", "a", "t"))
+    assert distance(word, ("b", "I", "t")) < distance(word, ("b", "s", "t"))
+
+
+@needs_espeak
+def test_every_phrase_gets_its_own_pronunciation() -> None:
+    phrases = ["activate", "hey computer", "a", "baby", "activate"]
+    spoken = pronounce(phrases)
+    assert len(spoken) == len(phrases)
+    assert spoken[0] == spoken[4] != spoken[3]
+    assert spoken[0][:3] == ("a", "k", "t")
+    assert not any(mark in phone for word in spoken for phone in word for mark in "',")
+
+
+@needs_espeak
+def test_near_words_come_nearest_first_and_never_contain_the_word() -> None:
+    words = ["table", "captivate", "active", "activates", "reactivate", "zebra", "motivate", "activate", "wonderful"]
+    near = near_words("activate", words, 4)
+    assert set(near[:3]) <= {"active", "captivate", "motivate"}
+    assert not {"activates", "reactivate", "activate", "zebra"} & set(near)
+    active, activates = pronounce(["activate", "activates"])
+    assert contains(activates, active)
+
+
+@needs_espeak
+def test_a_phrase_has_the_neighbours_of_its_words() -> None:
+    near = near_words("hey computer", ["commuter", "hay", "zebra", "giraffe", "compute"], 3)
+    assert set(near) == {"commuter", "hay", "compute"}
+
+
+def test_without_espeak_the_user_is_told_what_to_install(monkeypatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(TrainingError, match="apt install espeak-ng"):
+        pronounce(["activate"])

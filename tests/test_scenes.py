@@ -1,0 +1,163 @@
+"""Scenes: labels where words end, levels and shares as the recipe says, the same for the same seed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+
+from model.frontend import FRAME_COLUMNS, FrontEnd, spectrogram
+from training import corpus
+from training.batches import CHUNK_SAMPLES, CHUNK_STEPS, Folders, Plan, epoch
+from training.scenes import Material, Recipe, Scenes, colours, microphone_response, room_response, stretch
+
+RATE = 44_100
+QUIET = replace(
+    Recipe(noise_only=0.0, room=0.0, babble=0.0, clean=1.0, equaliser_db=0.0, low_pass=0.0, overdrive=0.0),
+    events=(0.5, 0.0, 0.0, 0.5),
+    speech_dbfs=(-20.0, -20.0),
+    event_db=(0.0, 0.0),
+    synthetic_speed=(1.0, 1.0),
+    real_speed=(1.0, 1.0),
+)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> Folders:
+    """Words are bursts of 3 kHz, other speech of 500 Hz: easily told apart again in a scene."""
+    root = tmp_path_factory.mktemp("material")
+    rng = np.random.default_rng(0)
+    sizes = {"positives": (3000, 0.5), "spoken": (800, 0.4), "speech": (500, 2.0), "noise": (None, 4.0)}
+    for kind, (hertz, seconds) in sizes.items():
+        (root / kind).mkdir()
+        t = np.arange(int(seconds * RATE)) / RATE
+        for number in range(20):
+            wave = rng.standard_normal(len(t)) if hertz is None else np.sin(2 * np.pi * hertz * t)
+            soundfile.write(root / kind / f"{number}.wav", 0.1 * wave, RATE)
+    kinds = {kind: (root / kind,) for kind in sizes}
+    return Folders(**kinds, cache=root / "cache")
+
+
+@pytest.fixture(scope="module")
+def material(folders) -> Material:
+    return folders.load("train")
+
+
+def scenes(material: Material, recipe: Recipe = QUIET, seed: int = 1) -> Scenes:
+    return Scenes(material, recipe, colours(np.random.default_rng(0), seconds=2), np.random.default_rng(seed))
+
+
+def test_ones_stand_in_the_50_steps_after_each_word_and_nowhere_else(material) -> None:
+    row = scenes(material)
+    seconds = 60
+    samples = row.take(seconds * RATE).astype(float)
+    steps = seconds * RATE // 320 - 100
+    target, weight = row.labels(0, steps)
+    # where 3 kHz is loud, in steps
+    t = np.arange(len(samples))
+    heard = np.abs(np.convolve(samples * np.exp(-2j * np.pi * 3000 / RATE * t), np.ones(320) / 320, "same"))
+    loud = heard[: steps * 320].reshape(steps, 320).mean(axis=1) > 300
+    ends = np.flatnonzero(loud[:-1] & ~loud[1:])
+    starts = np.flatnonzero((target[1:] == 1) & (target[:-1] == 0)) + 1
+    assert len(starts) >= 8
+    for start in starts:
+        assert np.min(np.abs(ends - start)) <= 4, "a label that no word precedes"
+    for end in ends:
+        assert np.min(np.abs(starts - end)) <= 4, "a word without a label"
+    runs = [len(run) for run in "".join("1" if x else "0" for x in target).split("0") if run]
+    assert max(runs) <= 50 or np.diff(starts).min() < 60
+    assert runs.count(50) >= len(runs) - 2
+    assert set(np.unique(weight)) == {0.0, 1.0}
+    assert (weight[target == 1] == 1).all()
+    assert (weight[starts - 5] == 0).mean() > 0.8  # when exactly a word ends is not held against the network
+
+
+def test_a_first_part_of_the_word_is_no_word(material) -> None:
+    row = scenes(material, replace(QUIET, events=(0.0, 1.0, 0.0, 0.0)))
+    row.take(30 * RATE)
+    target, _ = row.labels(0, 3000)
+    assert not target.any()
+
+
+def test_the_same_seed_gives_the_same_samples_in_pieces_of_any_size(material) -> None:
+    whole = scenes(material, Recipe(), seed=5).take(20 * RATE)
+    row = scenes(material, Recipe(), seed=5)
+    pieces = np.concatenate([row.take(n) for n in (1, 0, 99_999, 20 * RATE - 100_000)])
+    np.testing.assert_array_equal(pieces, whole)
+    assert not np.array_equal(scenes(material, Recipe(), seed=6).take(20 * RATE), whole)
+
+
+def test_noise_only_scenes_hold_no_word_and_stay_within_their_levels(material) -> None:
+    recipe = replace(QUIET, noise_only=1.0, noise_dbfs=(-30.0, -30.0))
+    row = scenes(material, recipe)
+    samples = row.take(60 * RATE).astype(float)
+    assert not row.labels(0, 5000)[0].any()
+    assert 20 * np.log10(np.sqrt(np.mean(samples**2)) / 32_768) == pytest.approx(-30, abs=1)
+
+
+def test_speech_stands_above_the_noise_by_the_snr(material) -> None:
+    recipe = replace(QUIET, clean=0.0, snr_db=(10.0, 10.0), events=(0.0, 0.0, 0.0, 1.0))
+    samples = scenes(material, recipe).take(60 * RATE).astype(float)
+    power = np.mean(samples[: 60 * RATE // 882 * 882].reshape(-1, 882) ** 2, axis=1)
+    noise, speech = np.percentile(power, 5), np.percentile(power, 80)
+    assert 10 * np.log10(speech / noise) == pytest.approx(10.4, abs=3)
+
+
+def test_stretching_changes_pitch_and_length_together() -> None:
+    wave = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE).astype(np.float32)
+    fast = stretch(wave, 1.25)
+    assert len(fast) == pytest.approx(RATE / 1.25, abs=2)
+    peak = np.argmax(np.abs(np.fft.rfft(fast))) * RATE / len(fast)
+    assert peak == pytest.approx(1250, abs=3)
+
+
+def test_a_room_keeps_the_direct_sound_and_decays_by_60_db() -> None:
+    response = room_response(0.4, 6.0, np.random.default_rng(0))
+    assert response[0] == 1.0
+    energy = np.cumsum(response[::-1].astype(float) ** 2)[::-1]
+    assert 10 * np.log10(np.sum(response[1:].astype(float) ** 2)) == pytest.approx(-6, abs=0.01)
+    early, late = energy[int(0.05 * RATE)], energy[int(0.25 * RATE)]
+    assert 10 * np.log10(early / late) == pytest.approx(60 * 0.2 / 0.4, abs=4)
+
+
+def test_a_low_pass_takes_the_treble() -> None:
+    response = microphone_response(0.0, 4000.0, np.random.default_rng(0))
+    gain = 20 * np.log10(np.abs(np.fft.rfft(response, 4096)) + 1e-9)
+    hertz = np.fft.rfftfreq(4096, 1 / RATE)
+    assert gain[np.argmin(np.abs(hertz - 1000))] == pytest.approx(0, abs=0.5)
+    assert gain[np.argmin(np.abs(hertz - 8000))] < -20
+
+
+def test_batches_are_what_the_daemon_would_compute_and_follow_each_other(folders, material) -> None:
+    """Two chunks of a row are one stream through the daemon's own front end."""
+    plan = Plan(folders, FrontEnd(), Recipe(), seed=4, rows=2, epoch_steps=2, restart=0.0)
+    first, second = epoch(plan, material, 0)
+    assert first.columns.shape == (2, 1419, 37)
+    assert (first.fresh == 1).all()
+    assert (second.fresh == 0).all()
+    seeds = np.random.SeedSequence([4, 0]).spawn(3)
+    row = Scenes(material, plan.recipe, colours(np.random.default_rng(seeds[-1])), np.random.default_rng(seeds[1]))
+    samples = row.take(2 * CHUNK_SAMPLES + 1000)
+    scaling = plan.front_end.new_scaling()
+    power = spectrogram(samples)
+    features = np.concatenate(
+        [scaling.push(power[:, i : i + FRAME_COLUMNS]) for i in range(0, power.shape[1], FRAME_COLUMNS)]
+    )
+    np.testing.assert_allclose(first.columns[1], features[:1419], atol=2e-4)
+    np.testing.assert_allclose(second.columns[1], features[1408:], atol=2e-4)
+    target, _ = row.labels(0, 2 * CHUNK_STEPS)
+    np.testing.assert_array_equal(np.concatenate([first.target[1], second.target[1]]), target)
+
+
+def test_an_epoch_depends_on_its_number_and_the_seed_alone(folders, material) -> None:
+    plan = Plan(folders, FrontEnd(), Recipe(), seed=4, rows=2, epoch_steps=1)
+    first, again, other = (next(epoch(plan, material, number)) for number in (3, 3, 4))
+    np.testing.assert_array_equal(first.columns, again.columns)
+    assert not np.array_equal(first.columns, other.columns)
+
+
+def test_training_never_sees_what_is_kept_for_testing(folders) -> None:
+    train, test = (folders.load(split) for split in ("train", "test"))
+    for kind in ("positives", "speech", "noise"):
+        assert not {clip.path for clip in train.clips[kind]} & {clip.path for clip in test.clips[kind]}
+        assert all(corpus.split_of(clip.group) == "train" for clip in train.clips[kind])

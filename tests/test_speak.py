@@ -1,0 +1,93 @@
+"""Synthetic voices say the word: real engines, real files."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from training.errors import TrainingError
+from training.speak import MANIFEST, Utterance, Voice, draw, find_voices, sentences, speak, speak_all, trim
+
+needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
+needs_festival = pytest.mark.skipif(not shutil.which("text2wave"), reason="festival is not installed")
+ENGINES = ["espeak-ng", "flite", "text2wave"]
+
+
+@pytest.mark.parametrize("program", ENGINES)
+def test_every_engine_says_the_word_and_is_trimmed(program) -> None:
+    if not shutil.which(program):
+        pytest.skip(f"{program} is not installed")
+    engine = "festival" if program == "text2wave" else program
+    voice = next(voice for voice in find_voices() if voice.engine == engine)
+    samples, rate = speak(Utterance("activate", voice, 1.0, 0.0))
+    assert 0.3 < len(samples) / rate < 1.3
+    edge = rate // 100
+    loudest = np.abs(samples).max()
+    assert np.abs(samples[:edge]).max() > 0.005 * loudest
+    assert np.abs(samples[-edge:]).max() > 0.005 * loudest
+
+
+@needs_espeak
+def test_a_faster_rate_is_a_shorter_word() -> None:
+    voice = Voice("espeak-ng", "en-us")
+    lengths = [len(speak(Utterance("activate", voice, rate, 0.0))[0]) for rate in (0.7, 1.0, 1.4)]
+    assert lengths[0] > lengths[1] > lengths[2]
+
+
+@needs_festival
+def test_an_engine_that_fails_is_reported_with_its_voice() -> None:
+    with pytest.raises(TrainingError, match="no_such_voice"):
+        speak(Utterance("activate", Voice("festival", "no_such_voice"), 1.0, 0.0))
+
+
+def test_without_any_engine_the_user_is_told_what_to_install(monkeypatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(TrainingError, match="apt install espeak-ng"):
+        find_voices()
+
+
+def test_trim_keeps_the_word_and_nothing_else() -> None:
+    silence = np.zeros(1000, np.float32)
+    word = np.sin(np.arange(3200) / 5).astype(np.float32)
+    trimmed = trim(np.concatenate([silence, word, silence]), 16_000)
+    assert len(word) <= len(trimmed) <= len(word) + 2 * 160
+    assert not len(trim(silence, 16_000))
+    assert not len(trim(silence[:5], 16_000))
+
+
+@needs_espeak
+def test_the_same_seed_draws_the_same_utterances() -> None:
+    voices = find_voices()
+    first, again, other = (draw(["a", "b"], voices, 50, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert first == again != other
+    assert {utterance.text for utterance in first} == {"a", "b"}
+    assert all(0.75 <= utterance.rate <= 1.35 for utterance in first)
+
+
+@needs_espeak
+def test_an_interrupted_run_goes_on_and_the_manifest_tells_who_said_what(tmp_path) -> None:
+    utterances = [Utterance(text, Voice("espeak-ng", "en-us"), 1.0, 0.0) for text in ("one", "two", "three")]
+    assert speak_all(utterances[:2], tmp_path, "test") == 0
+    kept = (tmp_path / "00001.flac").stat().st_mtime_ns
+    assert speak_all(utterances, tmp_path, "test") == 0
+    assert (tmp_path / "00001.flac").stat().st_mtime_ns == kept
+    manifest = [json.loads(line) for line in (tmp_path / MANIFEST).read_text().splitlines()]
+    assert [entry["text"] for entry in manifest] == ["one", "two", "three"]
+    for entry in manifest:
+        assert soundfile.info(tmp_path / entry["file"]).duration > 0.1
+    assert not list(tmp_path.glob("*.part"))
+
+
+@needs_festival
+def test_an_utterance_that_fails_is_counted_not_hidden(tmp_path, capsys) -> None:
+    bad = Utterance("one", Voice("festival", "no_such_voice"), 1.0, 0.0)
+    assert speak_all([bad], tmp_path, "test") == 1
+    assert "no_such_voice" in capsys.readouterr().out
+
+
+def test_sentences_are_made_of_the_words() -> None:
+    made = sentences(["a", "b"], 20, np.random.default_rng(0))
+    assert len(made) == 20
+    assert all(3 <= len(sentence.split()) <= 9 and set(sentence.split()) <= {"a", "b"} for sentence in made)

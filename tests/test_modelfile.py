@@ -22,7 +22,7 @@ from model import modelfile
 from model.modelfile import Model, ModelFileError, load, save
 
 # the fixture is a folder; each example overwrites its one file
-in_one_folder = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+in_one_folder = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @cache

@@ -258,6 +258,16 @@ def test_the_rolling_level_is_the_mean_square_of_the_last_10_seconds_before_the_
     assert all(later < earlier for earlier, later in pairwise(levels[130:256]))
 
 
+def test_what_the_window_lacks_at_the_start_counts_as_7_db_quieter_than_what_was_heard():
+    level, stream = RollingLevel(), StreamingSpectrogram()
+    noise = np.random.default_rng(0).normal(0, 1000, (130, FRAME))
+    levels = [level.push(stream.push(block)) for block in noise]
+    for heard in (1, 60, 125, 129):
+        window = min(heard, 125)
+        expected = 1000**2 * (window + (125 - window) * 0.2) / 125
+        assert levels[heard] == pytest.approx(expected, rel=0.05)
+
+
 # FrontEnd
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TextIO
 
@@ -17,3 +18,12 @@ def printable(text: str) -> str:
 def say(line: str, stream: TextIO | None = None) -> None:
     """Write one line to stdout (or the stream) at once, since a program may be waiting for it."""
     print(printable(line), file=stream or sys.stdout, flush=True)
+
+
+def silence_libraries() -> None:
+    """Keep what C libraries print (ALSA: a page, while it looks for devices) off stderr; Python still writes to it."""
+    own = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    sys.stderr = os.fdopen(own, "w", buffering=1, encoding="utf-8", errors="backslashreplace")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from daemon.console import say
+from daemon.console import say, silence_libraries
 from daemon.errors import AudioError
 from daemon.portaudio import NO_DEVICE, PortAudio
 
 
 def command(_args: argparse.Namespace) -> int:
     """List the microphones, the default one marked. Raises AudioError where there is none."""
+    silence_libraries()
     devices = PortAudio().devices()
     if not devices:
         raise AudioError(NO_DEVICE.format(noun="microphone"))

@@ -58,9 +58,7 @@ def under_journal(descriptor: int) -> bool:
 
 def setup(level: str) -> None:
     """Send the log to stderr, from this level (one of `LEVELS`) on."""
-    # A descriptor of its own: what PortAudio's C libraries print is kept off stderr while they start.
-    stream = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(JournalFormatter() if under_journal(stream.fileno()) else TerminalFormatter())
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JournalFormatter() if under_journal(sys.stderr.fileno()) else TerminalFormatter())
     logging.raiseExceptions = False  # a full disk or a closed pipe behind stderr must not stop the listening
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

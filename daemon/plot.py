@@ -22,7 +22,7 @@ RESOLUTION = 2400  # columns of a long recording's picture: between half of it a
 TOP = 10_000  # Hz; speech, and the bins that the models read, lie below
 RANGE = 65.0  # dB from the brightest to the darkest colour
 COLORS = ("#c2410c", "#0f766e", "#6d28d9", "#b45309", "#1d4ed8")
-LABELS = 30  # more hits than this are only marked
+LABELS = 30  # more hits than this are marked by triangles alone
 LABEL_WIDTH = 0.07  # of the picture
 COARSE = 0.02  # s; from here on the picture says how much a column stands for
 
@@ -151,10 +151,11 @@ class Picture:
         height, last = 0, -np.inf
         for hit in self._detections:
             color = COLORS[words.index(hit.word) % len(COLORS)]
+            if len(self._detections) > LABELS:
+                lower.plot(hit.seconds, 1.03, "v", color=color, markersize=6, clip_on=False)
+                continue
             upper.axvline(hit.seconds, color="white", linewidth=1.2, alpha=0.9)
             lower.axvline(hit.seconds, color=color, linewidth=1.2, alpha=0.9)
-            if len(self._detections) > LABELS:
-                continue
             # a label too near the one before goes higher
             height = (height + 1) % 3 if hit.seconds - last < LABEL_WIDTH * seconds else 0
             last = hit.seconds

@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -72,7 +71,7 @@ class PortAudio:
 
     @functools.cached_property
     def _sd(self) -> Any:
-        with self._lock, _quiet():
+        with self._lock:
             try:
                 import sounddevice  # loads a C library, which may be missing
             except OSError as error:
@@ -82,7 +81,7 @@ class PortAudio:
     def devices(self, kind: Kind = "input") -> list[Device]:
         """The devices that were there when the library was last initialised."""
         channels = f"max_{kind}_channels"
-        with self._lock, _quiet():
+        with self._lock:
             listed = self._sd.query_devices()
             default = self._sd.default.device[kind]
             with contextlib.suppress(self._sd.PortAudioError):
@@ -162,7 +161,7 @@ class PortAudio:
         settings = [(rate, channels) for rate in (SAMPLE_RATE, device.rate) for channels in (1, device.channels)]
         failure: Exception | None = None
         for rate, channels in dict.fromkeys(settings):
-            with self._lock, _quiet():
+            with self._lock:
                 try:
                     stream = new_stream(device=device.number, samplerate=rate, channels=channels, dtype="int16")
                     self._streams += 1
@@ -186,7 +185,7 @@ class PortAudio:
             self._streams -= 1
 
     def _reinitialise(self) -> None:
-        with self._lock, _quiet():
+        with self._lock:
             if self._streams:
                 return
             try:
@@ -207,16 +206,3 @@ def _reason(error: Exception | None) -> str:
     """What PortAudio says, without its number and its prefix."""
     text = str(error.args[0]) if error and error.args else "unknown error"
     return text.removeprefix("Error opening InputStream: ").removeprefix("Error opening OutputStream: ")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what ALSA's libraries print while they look for devices (a page of it) off stderr."""
-    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nowhere)

@@ -11,13 +11,13 @@ from types import FrameType
 from daemon import config, logs, words
 from daemon.audio import Source, open_input, paced
 from daemon.chime import ChimePlayer
+from daemon.console import silence_libraries
 from daemon.errors import ChimedError, UsageError
 from daemon.hooks import HookRunner
 from daemon.microphone import Microphone
 from daemon.notify import Notifier
 from daemon.portaudio import PortAudio
 from daemon.service import Service
-from model.detector import Detector
 
 LAST_CHIME = 0.8  # s that a chime gets to end before the daemon does
 LAST_CALL = 0.5  # s that a hanging sound server gets
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 def command(args: argparse.Namespace) -> int:
     """Listen as the command line says; the exit code. Raises UsageError before anything starts."""
     _check(args)
+    if args.log_level != "debug":
+        silence_libraries()
     logs.setup(args.log_level or "info")
     _stop_on_signals()
     portaudio = PortAudio()
@@ -51,14 +53,11 @@ def _listen(args: argparse.Namespace, portaudio: PortAudio) -> int:
     logging.getLogger().setLevel((args.log_level or settings.log_level).upper())
     models = words.load_models(settings.words)
     responses = words.responses(settings, models)
-    detector = Detector(models)
     source = _source(args, settings.device, portaudio)
     hooks, notifier = HookRunner(), Notifier()
     player = None if args.no_chime or args.fast else ChimePlayer(portaudio)
     try:
-        wanted = ", ".join(f'"{model.word}" (threshold {model.threshold:g})' for model in models)
-        log.info("listening to %s for %s", source.name, wanted)
-        service = Service(source, detector, responses, player, hooks, notifier)
+        service = Service(source, models, responses, player, hooks, notifier)
         pace = args.input is not None and not args.fast
         service.run(paced(source.blocks()) if pace else source.blocks())
         log.info("end of %s: %.1f s, %d heard", source.name, service.seconds, service.detections)

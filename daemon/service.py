@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from daemon.audio import Block, Source
 from daemon.chime import ChimePlayer
@@ -17,6 +17,7 @@ from daemon.notify import Notifier
 from daemon.words import Response
 from model.detector import Detection, Detector
 from model.frontend import SAMPLE_RATE
+from model.modelfile import Model
 
 # What follows the chime on its way from the loudspeaker back into a decision: the block in which the word
 # ended (0.08 s), the latencies of playing and capturing (0.1-0.2 s), the room, the network's own delay.
@@ -74,7 +75,7 @@ class Service:
     def __init__(
         self,
         source: Source,
-        detector: Detector,
+        models: Sequence[Model],
         responses: Mapping[str, Response],
         player: ChimePlayer | None,
         hooks: HookRunner,
@@ -86,7 +87,9 @@ class Service:
         self._hooks = hooks
         self._notifier = notifier
         self._ready = False
-        self._listener = Listener(detector, {word: self._deaf(response) for word, response in responses.items()})
+        deaf = {word: self._deaf(response) for word, response in responses.items()}
+        self._listener = Listener(Detector(models), deaf)
+        self._wanted = ", ".join(f'"{model.word}" (threshold {model.threshold:g})' for model in models)
         self.detections = 0
 
     def _deaf(self, response: Response) -> int:
@@ -102,11 +105,11 @@ class Service:
     def run(self, blocks: Iterable[Block]) -> None:
         """Answer what is heard, to the end of the stream. Raises AudioError if the source fails."""
         for block in blocks:
+            self._report(block)
             self._answer(self._listener.push(block))
             if self._source.live and self._player is not None and self._player.sounding:
                 # slower loudspeakers exist (Bluetooth), and the chime follows what still waits in the queue
                 self._listener.deafen(self._source.backlog() + CHIME_TAIL)
-            self._report(block)
         self._answer(self._listener.finish())
 
     def _answer(self, detections: list[Detection]) -> None:
@@ -120,8 +123,9 @@ class Service:
                 self._hooks.start(hook, environment(detection))
 
     def _report(self, block: Block) -> None:
-        """Tell systemd: READY once audio flows, and with each block that the loop is alive."""
+        """Tell people and systemd once audio flows, and systemd with each block that the loop is alive."""
         if len(block.samples) and not self._ready:
             self._ready = True
-            self._notifier.send(READY=1, STATUS=f"listening to the {self._source.name}")
+            log.info("listening to %s for %s", self._source.name, self._wanted)
+            self._notifier.send(READY=1, STATUS=f"listening to {self._source.name}")
         self._notifier.send(WATCHDOG=1)

@@ -5,7 +5,14 @@ The model is made by hand, so that what the loop does is tested apart from what 
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -62,3 +69,83 @@ def model_file(tmp_path: Path) -> Path:
     path = tmp_path / "beep.npz"
     modelfile.save(path, tone_model())
     return path
+
+
+class Chimed:
+    """A `chimed` process whose log is read while it runs."""
+
+    def __init__(self, arguments: Sequence[str | Path], environment: Mapping[str, str], stdin: int | IO[bytes]) -> None:
+        command = [sys.executable, "-m", "daemon.cli", *map(str, arguments)]
+        self.process = subprocess.Popen(command, env=environment, stdin=stdin, stderr=subprocess.PIPE, text=True)
+        self.log: list[str] = []
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._news:
+                self.log.append(line.rstrip("\n"))
+                self._news.notify_all()
+
+    def lines(self, text: str) -> list[str]:
+        """The log lines so far that contain it."""
+        return [line for line in self.log if text in line]
+
+    def wait_for(self, text: str, count: int = 1, seconds: float = 30) -> str:
+        """The log line, the `count`-th of those that contain this text; fails if it does not come."""
+        with self._news:
+            arrived = self._news.wait_for(lambda: len(self.lines(text)) >= count, seconds)
+        assert arrived, f"no {text!r} (x{count}) in:\n" + "\n".join(self.log)
+        return self.lines(text)[count - 1]
+
+    def end(self, seconds: float = 60) -> int:
+        """The exit code, once it ended by itself; its log is complete then."""
+        code = self.process.wait(seconds)
+        self._reader.join(10)
+        return code
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """The exit code after a signal. The log never holds a traceback."""
+        self.process.send_signal(number)
+        code = self.end(20)
+        assert not self.lines("Traceback"), "\n".join(self.log)
+        return code
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """The environment of a user who has configured nothing and has no sound server."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("PULSE_", "XDG_", "CHIMED_"))}
+    (tmp_path / "home").mkdir()
+    (tmp_path / "runtime").mkdir(mode=0o700)
+    return own | {"HOME": str(tmp_path / "home"), "XDG_RUNTIME_DIR": str(tmp_path / "runtime")}
+
+
+@pytest.fixture
+def start(environment: dict[str, str]) -> Iterator[Callable[..., Chimed]]:
+    """Starts `chimed` with these arguments; what still runs after the test is killed."""
+    started: list[Chimed] = []
+
+    def start(*arguments: str | Path, stdin: int | IO[bytes] = subprocess.DEVNULL, **variables: str) -> Chimed:
+        started.append(Chimed(arguments, environment | variables, stdin))
+        return started[-1]
+
+    yield start
+    for chimed in started:
+        chimed.process.kill()
+        chimed.process.wait()
+
+
+@pytest.fixture
+def call(environment: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `chimed` with these arguments to its end."""
+
+    def call(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "daemon.cli", *map(str, arguments)]
+        return subprocess.run(
+            command, env=environment | variables, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    return call

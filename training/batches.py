@@ -6,8 +6,10 @@ daemon carries it; now and then a row starts anew. A process of its own computes
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,12 +130,21 @@ def epoch(plan: Plan, material: Material, number: int) -> Iterator[Batch]:
 
 
 def _produce(plan: Plan, first: int, queue: Any) -> None:
+    from queue import Full
+
     material = plan.folders.load("train")
-    number = first
-    while True:
+    parent = multiprocessing.parent_process()
+    for number in itertools.count(first):
         for batch in epoch(plan, material, number):
-            queue.put(batch)
-        number += 1
+            waiting = True
+            while waiting:
+                # a training that was killed cannot stop this process: it must notice by itself
+                if parent is not None and not parent.is_alive():
+                    queue.cancel_join_thread()
+                    return
+                with suppress(Full):
+                    queue.put(batch, timeout=2)
+                    waiting = False
 
 
 class Producer:

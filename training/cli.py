@@ -27,7 +27,7 @@ def _speak(arguments: argparse.Namespace) -> None:
 def _fit(arguments: argparse.Namespace) -> None:
     _limit_threads()
     from model.frontend import FrontEnd
-    from model.modelfile import save
+    from model.modelfile import load, save
     from training.batches import Folders, Plan
     from training.fit import Fit, Schedule
     from training.scenes import Recipe
@@ -39,9 +39,17 @@ def _fit(arguments: argparse.Namespace) -> None:
         noise=tuple(arguments.noise),
         cache=arguments.work / "cache",
     )
-    plan = Plan(folders, FrontEnd(arguments.scaling), Recipe(), arguments.seed, rows=arguments.rows)
+    plan = Plan(
+        folders,
+        FrontEnd(arguments.scaling),
+        Recipe(),
+        arguments.seed,
+        rows=arguments.rows,
+        epoch_steps=arguments.epoch_batches,
+    )
     schedule = Schedule(epochs=arguments.epochs, learning_rate=arguments.learning_rate, threads=arguments.threads)
-    model = Fit(arguments.word, plan, schedule, arguments.work / arguments.run_name).run()
+    start = load(arguments.start) if arguments.start else None
+    model = Fit(arguments.word, plan, schedule, arguments.work / arguments.run_name, start).run()
     save(arguments.output, model)
 
 
@@ -109,6 +117,8 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--run-name", default="run", help="folder of this training below --work (default: %(default)s)")
     fit.add_argument("--scaling", default="relative", choices=("relative", "log", "power"), help="features to train on")
     fit.add_argument("--epochs", type=int, default=40)
+    fit.add_argument("--epoch-batches", type=int, default=250, help="of 2.55 s of every stream (default: %(default)s)")
+    fit.add_argument("--start", type=Path, metavar="NPZ", help="begin with the weights of this model file")
     fit.add_argument("--rows", type=int, default=32, help="parallel streams (default: %(default)s)")
     fit.add_argument("--learning-rate", type=float, default=1e-3)
     fit.add_argument("--threads", type=int, default=1, help="for TensorFlow (default: %(default)s)")
@@ -142,11 +152,12 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status. Errors are one sentence, never a traceback."""
     arguments = _parser().parse_args(argv)
+    from model.modelfile import ModelFileError
     from training.errors import TrainingError
 
     try:
         arguments.run(arguments)
-    except TrainingError as error:
+    except (TrainingError, ModelFileError) as error:
         print(f"chimed-train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

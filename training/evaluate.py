@@ -52,6 +52,8 @@ class Rate:
 
 def background(length: int, level_dbfs: float, rng: np.random.Generator) -> FloatArray:
     """Noise like that of a quiet room: pink above 50 Hz; samples in int16 units."""
+    if length == 0:
+        return np.empty(0, np.float32)
     frequency = np.maximum(np.fft.rfftfreq(length, 1 / SAMPLE_RATE), 50.0)
     pink = np.fft.irfft(np.fft.rfft(rng.standard_normal(length)) / np.sqrt(frequency), length)
     pink *= FULL_SCALE * 10 ** (level_dbfs / 20) / np.sqrt(np.mean(pink**2))

@@ -11,6 +11,7 @@ import math
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -41,21 +42,32 @@ class Schedule:
 
 
 class Fit:
-    """One training run; `run` returns when all epochs are done, and goes on where an earlier one stopped."""
+    """One training run; `run` returns when all epochs are done, and goes on where an earlier one stopped.
 
-    def __init__(self, word: str, plan: Plan, schedule: Schedule, folder: Path) -> None:
+    start: a model whose weights to begin with; its BatchNorms, folded into the weights, stay frozen.
+    Raises TrainingError if that model has another front end.
+    """
+
+    def __init__(self, word: str, plan: Plan, schedule: Schedule, folder: Path, start: Model | None = None) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         import keras
         import tensorflow as tf
 
-        from training.network import build
+        from training.network import build, freeze_norms, restore
 
-        tf.config.threading.set_intra_op_parallelism_threads(schedule.threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+        with suppress(RuntimeError):  # TensorFlow runs already and keeps the threads that it has
+            tf.config.threading.set_intra_op_parallelism_threads(schedule.threads)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
         keras.utils.set_random_seed(plan.seed)
         self._word, self._plan, self._schedule, self._folder = word, plan, schedule, folder
         folder.mkdir(parents=True, exist_ok=True)
         self._twin = build(plan.front_end.bins, columns=None)
+        self._start = start.training if start else None
+        if start:
+            if start.front_end != plan.front_end:
+                raise TrainingError("the model to start from was trained on another front end")
+            restore(self._twin.clip, start.weights)
+            freeze_norms(self._twin.clip)
         self._optimizer = keras.optimizers.AdamW(
             self._learning_rate(0), weight_decay=schedule.weight_decay, clipnorm=1.0
         )
@@ -69,7 +81,7 @@ class Fit:
         schedule = self._schedule
         total = schedule.epochs * self._plan.epoch_steps
         warm = min(1.0, (batch + 1) / 200)
-        return schedule.learning_rate * warm * (0.5 + 0.5 * math.cos(math.pi * min(1.0, batch / total)))
+        return schedule.learning_rate * warm * (0.5 + 0.5 * math.cos(math.pi * min(1.0, batch / max(1, total))))
 
     def _compile(self) -> Any:
         import tensorflow as tf
@@ -129,7 +141,9 @@ class Fit:
         schedule = {
             key: value for key, value in asdict(self._schedule).items() if key not in ("threads", "measure_every")
         }
-        described: dict[str, Any] = json.loads(json.dumps({"word": self._word, "plan": plan, "schedule": schedule}))
+        described: dict[str, Any] = json.loads(
+            json.dumps({"word": self._word, "plan": plan, "schedule": schedule, "start": self._start})
+        )
         return described
 
     def run(self) -> Model:

@@ -17,6 +17,7 @@ from model.network import FILTERS, UNITS, Weights
 from training.folding import BatchNorm, fold
 from training.gru import Gru
 
+RARELY = keras.initializers.Constant(-3.0)  # one step in twenty follows a word; zero would claim every second one
 DROP = 0.2  # the assignment's "keep rate 0.8"; Keras wants the rate that is dropped
 
 
@@ -49,7 +50,7 @@ def build(bins: int = BINS, columns: int | None = CLIP_COLUMNS) -> Twin:
         layers.Dropout(DROP, name="norm_drop"),
         # Dense acts on the last axis, so it is the assignment's TimeDistributed(Dense(1)), without that wrapper's
         # slice a step, whose gradients took five sixths of the training time
-        layers.Dense(1, activation="sigmoid", name="posterior"),
+        layers.Dense(1, activation="sigmoid", bias_initializer=RARELY, name="posterior"),
     ]
 
     def chain(x: Any, part: list[Any]) -> Any:
@@ -100,3 +101,10 @@ def restore(clip: Any, source: Weights) -> None:
         layer = clip.get_layer(name)
         gamma, beta, mean, variance = layer.get_weights()
         layer.set_weights([gamma * 0 + 1, beta * 0, mean * 0, variance * 0 + 1 - layer.epsilon])
+
+
+def freeze_norms(clip: Any) -> None:
+    """Keep every BatchNorm as it is, as the assignment does for fine-tuning: frozen, Keras runs it as at inference."""
+    for layer in clip.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.trainable = False

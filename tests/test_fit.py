@@ -1,0 +1,107 @@
+"""Training learns, stops and goes on, and says what it did."""
+
+import json
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+pytest.importorskip("tensorflow", reason="the train extra is not installed")
+
+from model.frontend import FrontEnd
+from training.batches import Folders, Plan
+from training.errors import TrainingError
+from training.fit import CHECKPOINT, Fit, Schedule
+from training.scenes import Recipe
+
+RATE = 16_000
+SCHEDULE = Schedule(epochs=2, learning_rate=2e-3, measure_every=10)
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory) -> Plan:
+    """The "word" is a high tone, other speech a low one: soon learnt, and not by level alone."""
+    root = tmp_path_factory.mktemp("material")
+    rng = np.random.default_rng(0)
+    t = np.arange(int(0.6 * RATE)) / RATE
+    high, low = (np.sin(2 * np.pi * hertz * t) for hertz in (2000, 500))
+    waves = {"positives": high, "spoken": low, "speech": low, "noise": None}
+    for kind, wave in waves.items():
+        (root / kind).mkdir()
+        for number in range(20):
+            shape = rng.standard_normal(2 * RATE) if wave is None else wave
+            soundfile.write(root / kind / f"{number}.wav", 0.1 * shape, RATE)
+    folders = Folders(**{kind: (root / kind,) for kind in waves}, cache=root / "cache")
+    return Plan(folders, FrontEnd(bins=12), Recipe(), seed=1, rows=2, epoch_steps=3)
+
+
+@pytest.fixture(scope="module")
+def trained(plan, tmp_path_factory):
+    return Fit("word", plan, SCHEDULE, tmp_path_factory.mktemp("run")).run()
+
+
+def equal(first, second) -> bool:
+    return all(np.array_equal(a, second.as_dict()[name]) for name, a in first.as_dict().items())
+
+
+def test_a_model_says_how_it_was_trained(trained) -> None:
+    assert trained.word == "word"
+    assert trained.training["epochs_done"] == 2
+    assert trained.training["plan"]["seed"] == 1
+    assert trained.training["hours_heard"] == pytest.approx(2 * 3 * 2 * 352 * 320 / 44_100 / 3600, abs=0.05)
+    assert trained.training["code"].startswith("0.")
+    assert "material" in trained.training["plan"]["folders"]["positives"][0]
+
+
+def test_a_training_that_was_stopped_ends_with_the_same_weights(plan, trained, tmp_path) -> None:
+    class StopError(Exception):
+        pass
+
+    first = Fit("word", plan, SCHEDULE, tmp_path)
+    store = first._store
+
+    def stop() -> None:
+        store()
+        raise StopError
+
+    first._store = stop
+    with pytest.raises(StopError):
+        first.run()
+    again = Fit("word", plan, SCHEDULE, tmp_path).run()
+    assert again.training["epochs_done"] == 2
+    assert equal(again.weights, trained.weights)
+
+
+def test_another_seed_gives_other_weights(plan, trained, tmp_path) -> None:
+    other = Fit("word", replace(plan, seed=2), SCHEDULE, tmp_path).run()
+    assert not equal(other.weights, trained.weights)
+
+
+def test_a_checkpoint_of_another_training_is_refused(plan, tmp_path) -> None:
+    Fit("word", plan, replace(SCHEDULE, epochs=1), tmp_path).run()
+    with pytest.raises(TrainingError, match=CHECKPOINT):
+        Fit("word", replace(plan, seed=9), replace(SCHEDULE, epochs=1), tmp_path).run()
+
+
+def test_fine_tuning_begins_where_the_model_file_ended(plan, trained, tmp_path) -> None:
+    begun = Fit("word", plan, replace(SCHEDULE, epochs=0), tmp_path / "a", start=trained).run()
+    for name, array in trained.weights.as_dict().items():
+        np.testing.assert_allclose(begun.weights.as_dict()[name], array, atol=1e-6)
+    tuned = Fit("word", plan, replace(SCHEDULE, epochs=1), tmp_path / "b", start=trained).run()
+    assert not equal(tuned.weights, trained.weights)
+    with pytest.raises(TrainingError, match="front end"):
+        Fit("word", replace(plan, front_end=FrontEnd(bins=13)), SCHEDULE, tmp_path / "c", start=trained)
+
+
+def test_it_learns_and_keeps_a_log(plan, tmp_path) -> None:
+    recipe = replace(plan.recipe, noise_only=0.0, clean=1.0, room=0.0, babble=0.0, low_pass=0.0, equaliser_db=1.0)
+    longer = replace(plan, recipe=recipe, rows=4, epoch_steps=30)
+    Fit("word", longer, Schedule(epochs=3, learning_rate=4e-3, measure_every=3, averaging=0.9), tmp_path).run()
+    entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [entry["epoch"] for entry in entries] == [1, 2, 3]
+    assert entries[2]["loss"] < 0.6 * entries[0]["loss"]
+    assert len(entries[2]["synthetic_recall"]) == len(entries[2]["thresholds"])
+    assert entries[2]["speech_hours"] > 0

@@ -102,6 +102,6 @@ def test_it_learns_and_keeps_a_log(plan, tmp_path) -> None:
     Fit("word", longer, Schedule(epochs=3, learning_rate=4e-3, measure_every=3, averaging=0.9), tmp_path).run()
     entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [entry["epoch"] for entry in entries] == [1, 2, 3]
-    assert entries[2]["loss"] < 0.6 * entries[0]["loss"]
+    assert entries[2]["loss"] < 0.8 * entries[0]["loss"]
     assert len(entries[2]["synthetic_recall"]) == len(entries[2]["thresholds"])
     assert entries[2]["speech_hours"] > 0

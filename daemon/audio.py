@@ -109,17 +109,16 @@ class FileSource:
         self.name = os.fspath(path)
         self._error = soundfile.LibsndfileError
         try:
-            if Path(path).is_dir():
-                raise AudioError(f"{self.name}: this is a directory")
-            with Path(path).open("rb"):  # libsndfile's "System error" says less than the system does
-                pass
-            self._file = soundfile.SoundFile(os.fspath(path))
-            self._resampler = Resampler(self._file.samplerate)
+            if Path(path).is_dir() or not os.access(path, os.R_OK):
+                Path(path).open("rb").close()  # fails, and says why, where libsndfile says "System error"
+            self._file = soundfile.SoundFile(self.name)
+            self._resampler = Resampler(self.rate)
         except OSError as error:
             raise AudioError(f"{self.name}: {error.strerror or error}") from error
+        except AudioError as error:
+            raise AudioError(f"{self.name}: {error}") from error
         except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a ".raw" file lacks a format
-            reason = getattr(error, "error_string", str(error))
-            raise AudioError(f"{self.name}: not a recording that can be read ({reason.rstrip('.')})") from error
+            raise AudioError(f"{self.name}: not a recording that can be read ({_reason(error)})") from error
 
     @property
     def rate(self) -> int:
@@ -135,7 +134,7 @@ class FileSource:
                 samples = self._file.read(size, dtype="float32", always_2d=True)[:, 0]
             except self._error as error:
                 position = self._file.tell() / self.rate
-                raise AudioError(f"{self.name}: damaged at {position:.1f} s ({error.error_string})") from error
+                raise AudioError(f"{self.name}: damaged at {position:.1f} s ({_reason(error)})") from error
             if not len(samples):
                 break
             yield Block(self._resampler.push(samples))
@@ -148,6 +147,11 @@ class FileSource:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _reason(error: Exception) -> str:
+    """What libsndfile says, without its ornaments."""
+    return str(getattr(error, "error_string", error)).removeprefix("Error : ").rstrip(".")
 
 
 class RawSource:

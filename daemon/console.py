@@ -21,7 +21,7 @@ def say(line: str, stream: TextIO | None = None) -> None:
 
 
 def silence_libraries() -> None:
-    """Keep what C libraries print (ALSA: a page, while it looks for devices) off stderr; Python still writes to it."""
+    """Keep what C libraries print (ALSA a page, while it looks for devices) off stderr; Python still writes to it."""
     own = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from daemon import chime, config, words
 from daemon.audio import STDIN, Samples, import_soundfile, open_input
-from daemon.console import say
+from daemon.console import say, silence_libraries
 from daemon.errors import AudioError, ChimedError, UsageError
 from daemon.plot import Picture
 from daemon.track import ChimeTrack
@@ -22,6 +22,7 @@ from model.frontend import SAMPLE_RATE
 def command(args: argparse.Namespace) -> int:
     """Score each recording on its own; 1 if one of them cannot be read. Raises ChimedError."""
     _check(args)
+    silence_libraries()  # an MP3 decoder talks about each damaged header
     settings = words.chosen(config.load(args.config), args.model, args.threshold)
     models = words.load_models(settings.words)
     responses = words.responses(settings, models)

@@ -24,6 +24,7 @@ TIME_LIMIT = 10.0  # s
 GRACE = 0.5  # s from SIGTERM to SIGKILL, and once more for the output to end; the daemon stops within 2 s
 POLL = 0.05  # s
 CHUNK = 65_536  # bytes, a pipe's worth
+NAME_LIMIT = 40  # characters
 LINE_LIMIT = 500  # characters
 LINES_LIMIT = 100  # a hook and run
 
@@ -36,6 +37,11 @@ class Hook:
 
     command: str
     time_limit: float = TIME_LIMIT
+
+    @property
+    def name(self) -> str:
+        """The command as log lines show it, cut if it is long."""
+        return repr(self.command if len(self.command) <= NAME_LIMIT else self.command[: NAME_LIMIT - 3] + "...")
 
 
 def environment(detection: Detection) -> dict[str, str]:
@@ -107,7 +113,7 @@ class HookRunner:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            log.error("hook %r cannot start: %s", hook.command, error)
+            log.error("hook %s cannot start: %s", hook.name, error)
             return
         self._threads = {thread for thread in self._threads if thread.is_alive()}
         thread = threading.Thread(target=self._follow, args=(hook, process), name="hook", daemon=True)
@@ -127,7 +133,7 @@ class HookRunner:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _follow(self, hook: Hook, process: subprocess.Popen[bytes]) -> None:
-        name = repr(hook.command if len(hook.command) <= 40 else hook.command[:37] + "...")
+        name = hook.name
         lines = LineLog(name)
         over = self._watch(process, lines, hook.time_limit, until_stop=True)
         if not over:

@@ -41,22 +41,22 @@ def test_an_interval_holds_its_estimate(count, more) -> None:
     assert low <= count / 2 <= high
 
 
-def test_a_hit_lies_around_the_words_end() -> None:
-    end = 10 * RATE
-    assert heard([end + RATE // 2], end)
-    assert heard([end - RATE // 5], end)
-    assert not heard([end - RATE // 2], end)
-    assert not heard([end + 2 * RATE], end)
-    assert not heard([], end)
+def test_a_hit_lies_between_the_words_beginning_and_a_second_after_its_end() -> None:
+    start, end = 9 * RATE, 10 * RATE
+    assert heard([end + RATE // 2], start, end)
+    assert heard([0, end - RATE // 5], start, end)
+    assert not heard([start - 1], start, end)
+    assert not heard([end + 2 * RATE], start, end)
+    assert not heard([], start, end)
 
 
 def test_a_word_is_placed_whole_in_its_noise() -> None:
     word = (8000 * np.sin(np.arange(20_000) / 10)).astype(np.int16)
-    samples, end = place(word, np.random.default_rng(0))
-    before = end - len(word)
+    samples, before, end = place(word, np.random.default_rng(0))
+    assert end - before == len(word)
     np.testing.assert_allclose(samples[before:end], word, atol=200)
     assert 20 * np.log10(np.std(samples[:before]) / 32_768) == pytest.approx(-65, abs=1)
-    noisy, _ = place(word, np.random.default_rng(0), snr_db=10)
+    noisy, _, _ = place(word, np.random.default_rng(0), snr_db=10)
     noise_level = 20 * np.log10(np.std(noisy[: 2 * RATE - 100].astype(float)) / 32_768)
     assert active_level(word) - noise_level == pytest.approx(10, abs=0.5)
 

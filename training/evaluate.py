@@ -19,7 +19,7 @@ from model.modelfile import Model
 from training.corpus import Int16Array, active_level, to_int16
 
 BEFORE_SECONDS, AFTER_SECONDS = 2.0, 1.5  # of quiet background around a word that is tested
-EARLY_SECONDS, LATE_SECONDS = 0.3, 1.0  # a firing from so long before a word's end to so long after it is a hit
+LATE_SECONDS = 1.0  # a firing from where the word's recording begins to so long after its end is a hit
 QUIET_DBFS = -65.0
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
@@ -60,13 +60,13 @@ def background(length: int, level_dbfs: float, rng: np.random.Generator) -> Floa
     return pink.astype(np.float32)
 
 
-def place(word: Int16Array, rng: np.random.Generator, snr_db: float | None = None) -> tuple[Int16Array, int]:
-    """A word in a quiet room, or in pink noise at an SNR -> the recording and the sample where the word ends."""
+def place(word: Int16Array, rng: np.random.Generator, snr_db: float | None = None) -> tuple[Int16Array, int, int]:
+    """A word in a quiet room, or in pink noise at an SNR -> the recording, where the word begins and where it ends."""
     before, after = int(BEFORE_SECONDS * SAMPLE_RATE), int(AFTER_SECONDS * SAMPLE_RATE)
     level = QUIET_DBFS if snr_db is None else active_level(word) - snr_db
     mixed = background(before + len(word) + after, level, rng)
     mixed[before : before + len(word)] += word
-    return to_int16(mixed), before + len(word)
+    return to_int16(mixed), before, before + len(word)
 
 
 def firings(posteriors: FloatArray, model: Model, threshold: float) -> list[int]:
@@ -75,10 +75,9 @@ def firings(posteriors: FloatArray, model: Model, threshold: float) -> list[int]
     return [firing.step * STEP + STEP_SPAN for firing in gate.push(posteriors)]
 
 
-def heard(fired: Iterable[int], end: int) -> bool:
-    """Whether one of the firings belongs to the word that ends at `end`."""
-    early, late = end - EARLY_SECONDS * SAMPLE_RATE, end + LATE_SECONDS * SAMPLE_RATE
-    return any(early <= sample <= late for sample in fired)
+def heard(fired: Iterable[int], start: int, end: int) -> bool:
+    """Whether one of the firings belongs to the word recorded from sample `start` to `end`."""
+    return any(start <= sample <= end + LATE_SECONDS * SAMPLE_RATE for sample in fired)
 
 
 class Recall:
@@ -88,12 +87,12 @@ class Recall:
         self._model = model
         self._scored = []
         for number, word in enumerate(words):
-            samples, end = place(word, np.random.default_rng([seed, number]), snr_db)
-            self._scored.append((score(model, samples), end))
+            samples, start, end = place(word, np.random.default_rng([seed, number]), snr_db)
+            self._scored.append((score(model, samples), start, end))
 
     def at(self, threshold: float) -> Rate:
         """How many of the words were heard."""
-        hits = sum(heard(firings(posteriors, self._model, threshold), end) for posteriors, end in self._scored)
+        hits = sum(heard(firings(scored, self._model, threshold), start, end) for scored, start, end in self._scored)
         return Rate(hits, len(self._scored))
 
 

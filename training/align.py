@@ -1,0 +1,233 @@
+"""Transcribed speech in, where each phone lies in it out: PocketSphinx, offline, cached on disk.
+
+A folder of speech holds recordings and what is said in them: a `transcripts.txt` (or LibriSpeech's
+`*.trans.txt`) anywhere in it, with lines of a recording's name without its suffix, white space and the text;
+or a `.txt` beside each recording. Speakers are the groups of `corpus.find`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import soxr
+from tqdm import tqdm
+
+from model.frontend import SAMPLE_RATE
+from training.corpus import Int16Array, find, read
+from training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from pocketsphinx import Decoder
+
+SPHINX_RATE = 16_000  # Hz, of its acoustic model
+FRAME_SECONDS = 0.01  # of its alignments
+SILENCE = "SIL"
+_FORMAT = 1  # of the cached files
+
+
+@dataclass(frozen=True)
+class Phone:
+    """A phone in a recording.
+
+    name: ARPAbet without stress, or SIL; start, end: s; badness: the mean over its frames of how much less
+    likely this phone is than the likeliest sound (log units of PocketSphinx, 0 is best); first, last:
+    whether it begins or ends its word.
+    """
+
+    name: str
+    start: float
+    end: float
+    badness: float
+    first: bool
+    last: bool
+
+    @property
+    def duration(self) -> float:
+        """In seconds."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One recording and its phones, in order, silences included."""
+
+    path: str
+    phones: tuple[Phone, ...]
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """The aligned recordings of one speaker. group: as `corpus.find` names it; left_out: reasons, counted."""
+
+    group: str
+    utterances: tuple[Utterance, ...]
+    left_out: dict[str, int]
+
+
+def new_decoder(**options: Any) -> Decoder:
+    """PocketSphinx with its own English model. Raises TrainingError if it is not installed."""
+    try:
+        from pocketsphinx import Decoder
+    except ImportError as error:
+        raise TrainingError("PocketSphinx is not installed: pip install 'chimed[stitch]'") from error
+    return Decoder(loglevel="FATAL", **options)
+
+
+def spell(text: str) -> list[str]:
+    """The words of a text as the dictionary has them: lower case, no punctuation but the apostrophe."""
+    return re.findall(r"[^\W_]+(?:['’][^\W_]+)*", text.lower().replace("’", "'"))
+
+
+def pronunciations(phrase: str, decoder: Decoder) -> list[tuple[str, ...]]:
+    """The ways to say a phrase (at most 4), as phones; the most usual first.
+
+    Raises TrainingError if the phrase is empty or one of its words is not in the dictionary.
+    """
+    words = spell(phrase)
+    if not words:
+        raise TrainingError(f"{phrase!r} holds no word")
+    ways = []
+    for word in words:
+        found = [decoder.lookup_word(spelling) for spelling in (word, f"{word}(2)", f"{word}(3)")]
+        if not found[0]:
+            raise TrainingError(f"{word!r} is not in PocketSphinx's dictionary, so it cannot be stitched from speech")
+        ways.append([tuple(phones.split()) for phones in found if phones])
+    whole = [tuple(itertools.chain.from_iterable(way)) for way in itertools.product(*ways)]
+    return list(dict.fromkeys(whole))[:4]
+
+
+def transcripts(folder: Path) -> Iterator[tuple[Path, str, str]]:
+    """Each recording of the folder that has a text: path, group, text.
+
+    Raises TrainingError if there is no recording, or none with a text.
+    """
+    texts: dict[str, str] = {}
+    for path in sorted({*folder.rglob("transcripts.txt"), *folder.rglob("*.trans.txt")}):
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+            name, _, text = line.strip().partition("\t" if "\t" in line else " ")
+            if line.strip() and not text:
+                raise TrainingError(f"{path}:{number}: expected a recording's name and its text")
+            texts[name] = text
+    count = 0
+    for path, group in find(folder):
+        beside = path.with_suffix(".txt")
+        text = texts.get(path.stem) or (beside.read_text(encoding="utf-8", errors="replace") if beside.exists() else "")
+        if text.strip():
+            count += 1
+            yield path, group, text
+    if not count:
+        raise TrainingError(f"{folder}: no recording with a text (a transcripts.txt, or a .txt beside each)")
+
+
+def align_all(folders: Sequence[Path], cache: Path, jobs: int) -> list[Speaker]:
+    """Align every speaker of the folders, or read what an earlier call wrote into `cache`.
+
+    One file a speaker: an interrupted run goes on where it stopped; changed recordings or texts are aligned
+    anew. Raises TrainingError if there is nothing to align or two folders share their name (and with it the
+    names of their speakers).
+    """
+    names = Counter(folder.resolve().name for folder in folders)
+    if (twice := names.most_common(1)[0])[1] > 1:
+        raise TrainingError(f"two folders of speech are named {twice[0]!r}; their speakers could not be told apart")
+    new_decoder(lm=None)  # fails here, once, rather than in every worker
+    tasks: dict[str, list[tuple[str, str]]] = {}
+    for folder in folders:
+        for path, group, text in transcripts(folder):
+            tasks.setdefault(group, []).append((str(path), text))
+    files = [cache / f"{group.replace('/', '-')}-{_key(entries)}.json" for group, entries in tasks.items()]
+    cache.mkdir(parents=True, exist_ok=True)
+    missing = [(file, *task) for file, task in zip(files, tasks.items(), strict=True) if not file.exists()]
+    for _ in tqdm(in_processes(_align_speaker, missing, jobs), total=len(missing), desc="align", unit="speaker"):
+        pass
+    return [_load(file) for file in files]
+
+
+def in_processes(work: Callable[[Any], Any], tasks: Iterable[Any], jobs: int) -> Iterator[Any]:
+    """The results of the tasks in their order, computed by so many processes; by this one if jobs is 1."""
+    if jobs == 1:
+        yield from map(work, tasks)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        try:
+            yield from pool.map(work, tasks)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _key(entries: Sequence[tuple[str, str]]) -> str:
+    stamp = [(text, path, (stat := Path(path).stat()).st_size, stat.st_mtime_ns) for path, text in entries]
+    return hashlib.sha256(repr((_FORMAT, stamp)).encode()).hexdigest()[:12]
+
+
+def _align_speaker(task: tuple[Path, str, Sequence[tuple[str, str]]]) -> None:
+    file, group, entries = task
+    decoder = new_decoder(lm=None)
+    utterances, left_out = [], Counter[str]()
+    for path, text in entries:
+        try:
+            utterances.append({"path": path, "words": align(decoder, read(Path(path)), text)})
+        except TrainingError as error:
+            left_out[str(error)] += 1
+    partial = file.with_suffix(".part")
+    partial.write_text(json.dumps({"group": group, "utterances": utterances, "left_out": left_out}))
+    partial.replace(file)
+
+
+def align(decoder: Decoder, samples: Int16Array, text: str) -> list[list[list[Any]]]:
+    """Where the words of a text lie in a recording.
+
+    samples: (n,) at 44.1 kHz. Returns a list of words, each a list of phones: name, first frame, number of
+    frames (of 10 ms), score. Raises TrainingError if a word is unknown or the speech does not fit the text.
+    """
+    words = spell(text)
+    if unknown := [word for word in words if not decoder.lookup_word(word)]:
+        raise TrainingError(f"unknown word {unknown[0]!r}")
+    audio = soxr.resample(samples, SAMPLE_RATE, SPHINX_RATE).tobytes()
+    try:
+        decoder.set_align_text(" ".join(words))
+        decode(decoder, audio)
+        if decoder.hyp() is None:
+            raise TrainingError("the speech does not fit its text")
+        decoder.set_alignment()
+        decode(decoder, audio)
+        alignment = decoder.get_alignment()
+    except RuntimeError as error:
+        raise TrainingError("the speech does not fit its text") from error
+    return [[[phone.name, phone.start, phone.duration, phone.score] for phone in word] for word in alignment]
+
+
+def decode(decoder: Decoder, audio: bytes) -> None:
+    """One whole recording, 16-bit samples at 16 kHz, through the decoder's current search."""
+    decoder.start_utt()
+    decoder.process_raw(audio, full_utt=True)
+    decoder.end_utt()
+
+
+def _load(file: Path) -> Speaker:
+    content = json.loads(file.read_text())
+    utterances = tuple(
+        Utterance(entry["path"], tuple(phone for word in entry["words"] for phone in _phones(word)))
+        for entry in content["utterances"]
+    )
+    return Speaker(content["group"], utterances, content["left_out"])
+
+
+def _phones(word: Sequence[Sequence[Any]]) -> Iterator[Phone]:
+    for index, (name, start, frames, score) in enumerate(word):
+        yield Phone(
+            name=name if name.isalpha() else SILENCE,  # noises are +NSN+ and the like
+            start=start * FRAME_SECONDS,
+            end=(start + frames) * FRAME_SECONDS,
+            badness=-score / max(frames, 1),
+            first=index == 0,
+            last=index == len(word) - 1,
+        )

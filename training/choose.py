@@ -1,0 +1,215 @@
+"""A pronunciation and a speaker's half phones in, the cheapest ways to build the one from the other out.
+
+Unit selection (Hunt and Black, 1996): a unit costs what makes it unlike what is wanted (its neighbours, its
+duration, a doubtful alignment), a join costs what can be heard of it. Dynamic programming finds the cheapest
+path. Where two units follow each other in one recording there is no join and no cost, so long runs win.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.frontend import SAMPLE_RATE, DoubleArray
+from training.align import SILENCE
+from training.units import DIPHTHONGS, FRICATIVES, STOPS, VOWELS, Habits, Half, Sound
+
+MOST = 400  # candidates for one place: the cheapest
+REPEAT = 0.5  # cost of a unit for each time that an earlier variant used it
+MOST_ALIKE = 0.7  # share of a variant's time that may come from the same units as an earlier one's
+REDUCED_SECONDS = 0.09  # AH and IH as short as that are the same schwa
+
+_PLACES = [
+    "P B M F V W",
+    "T D N S Z TH DH L",
+    "SH ZH CH JH Y",
+    "K G NG",
+    "IY IH EY EH AE",
+    "UW UH OW AO OY",
+    "AA AY AW AH",
+    "ER R",
+]
+_PLACE = {phone: number for number, phones in enumerate(_PLACES) for phone in phones.split()}
+
+
+@dataclass(frozen=True)
+class Join:
+    """A cut between two recordings. cost: in all; the rest: how far apart the sound, level (dB), pitch (semitones) are."""
+
+    cost: float
+    shape: float
+    level: float
+    pitch: float
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One way to build a word. units: its half phones; joins: by the number of the unit after the cut."""
+
+    units: tuple[Half, ...]
+    unit_costs: tuple[float, ...]
+    joins: dict[int, Join]
+
+    @property
+    def score(self) -> float:
+        """Cost per phone; 0 is natural speech."""
+        return (sum(self.unit_costs) + sum(join.cost for join in self.joins.values())) / (len(self.units) / 2)
+
+    @property
+    def seconds(self) -> float:
+        """How long the word will be, about."""
+        return sum(half.end - half.start for half in self.units) / SAMPLE_RATE
+
+
+class Chooser:
+    """The candidates for every half phone of a word, and what it costs to join them."""
+
+    def __init__(
+        self, phones: Sequence[str], units: Sequence[Half], sounds: Sequence[Sound], habits: Habits, pace: float
+    ) -> None:
+        self._sounds = sounds
+        self.lacking: list[str] = []  # phones that this speaker never said
+        self._columns: list[list[Half]] = []
+        self._costs: list[DoubleArray] = []
+        surrounded = [SILENCE, *phones, SILENCE]
+        for place, name in enumerate(phones):
+            column_of = {name} | ({"AH", "IH"} if name in {"AH", "IH"} else set())
+            usual = habits.of(surrounded[place], name, surrounded[place + 2], place == 0, place == len(phones) - 1)
+            for side in (0, 1):
+                column = [half for half in units if half.side == side and half.phone.name in column_of]
+                if not column or usual is None:
+                    self.lacking.append(name)
+                    return
+                wanted = surrounded[place + 2 * side]
+                costs = np.array([_unit_cost(half, name, wanted, usual.duration * pace, habits) for half in column])
+                best = np.argsort(costs, kind="stable")[:MOST]
+                self._columns.append([column[index] for index in best])
+                self._costs.append(costs[best])
+        self._joins = [self._join_costs(number) for number in range(1, len(self._columns))]
+
+    def _features(self, number: int, *, at_end: bool) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+        """Shape (n, 36: 10 ms before, at and after the cut), level (n,) and pitch (n,) at the units' cuts."""
+        shapes, levels, pitches = [], [], []
+        for half in self._columns[number]:
+            sound = self._sounds[half.utterance]
+            frame = sound.frame(half.end if at_end else half.start)
+            around = np.clip([frame - 2, frame, frame + 2], 0, len(sound.level) - 1)
+            shapes.append(sound.cepstra[around].ravel())
+            levels.append(sound.level[frame])
+            pitches.append(sound.pitch[frame])
+        return np.array(shapes), np.array(levels), np.array(pitches)
+
+    def _join_costs(self, number: int) -> DoubleArray:
+        """(5, units before, units after): cost, shape, level, pitch of the cut before this place; 0 where none is."""
+        shape_a, level_a, pitch_a = self._features(number - 1, at_end=True)
+        shape_b, level_b, pitch_b = self._features(number, at_end=False)
+        shape = np.sqrt(np.mean(np.square(shape_a[:, None] - shape_b), axis=2))  # dB
+        level = np.abs(level_a[:, None] - level_b)
+        pitch = np.abs(pitch_a[:, None] - pitch_b)
+        both = np.isfinite(pitch)
+        either = np.isfinite(pitch_a)[:, None] | np.isfinite(pitch_b)
+        voicing = np.where(both, np.minimum(np.nan_to_num(pitch) / 4, 2.0), np.where(either, 0.7, 0.0))
+        # what is quiet is heard less
+        loud = np.clip((np.maximum(level_a[:, None], level_b) + 35) / 25, 0.15, 1.0)
+        left, right = self._columns[number - 1][0].phone.name, self._columns[number][0].phone.name
+        cost = _cut_cost(left, right, inside=number % 2 == 1)
+        cost = cost + loud * (np.maximum(shape - 4, 0) / 6 + np.maximum(level - 3, 0) / 8 + voicing)
+        table = np.stack([cost, shape, level, np.nan_to_num(pitch)])
+        place = {(half.utterance, half.index, half.side): i for i, half in enumerate(self._columns[number])}
+        for i, half in enumerate(self._columns[number - 1]):
+            after = (half.utterance, half.index + half.side, 1 - half.side)
+            if after in place:
+                table[:, i, place[after]] = 0
+        return table
+
+    def _cheapest(self, penalties: Sequence[DoubleArray]) -> list[int]:
+        """Dynamic programming: one candidate for each place."""
+        total = self._costs[0] + penalties[0]
+        back = []
+        for number in range(1, len(self._columns)):
+            ways = total[:, None] + self._joins[number - 1][0]
+            back.append(np.argmin(ways, axis=0))
+            total = ways.min(axis=0) + self._costs[number] + penalties[number]
+        chosen = [int(np.argmin(total))]
+        for column in reversed(back):
+            chosen.append(int(column[chosen[-1]]))
+        return chosen[::-1]
+
+    def chains(self, tries: int) -> Iterator[Chain]:
+        """Up to so many different ways, roughly the cheapest first; none if a phone is lacking."""
+        if self.lacking:
+            return
+        penalties = [np.zeros(len(column)) for column in self._columns]
+        earlier: list[Chain] = []
+        for _ in range(tries):
+            chosen = self._cheapest(penalties)
+            for penalty, index in zip(penalties, chosen, strict=True):
+                penalty[index] += REPEAT
+            chain = self._chain(chosen)
+            if all(alike(chain, other) <= MOST_ALIKE for other in earlier):
+                earlier.append(chain)
+                yield chain
+
+    def _chain(self, chosen: Sequence[int]) -> Chain:
+        units = tuple(column[index] for column, index in zip(self._columns, chosen, strict=True))
+        costs = tuple(float(cost[index]) for cost, index in zip(self._costs, chosen, strict=True))
+        joins = {}
+        for number in range(1, len(units)):
+            if not units[number - 1].precedes(units[number]):
+                table = self._joins[number - 1][:, chosen[number - 1], chosen[number]]
+                joins[number] = Join(*(round(float(value), 3) for value in table))
+        return Chain(units, costs, joins)
+
+
+def alike(chain: Chain, other: Chain) -> float:
+    """The share of a path's time whose units stand in the same place of another."""
+    lengths = [half.end - half.start for half in chain.units]
+    same = sum(
+        length
+        for length, a, b in zip(lengths, chain.units, other.units, strict=True)
+        if (a.utterance, a.index) == (b.utterance, b.index)
+    )
+    return same / max(sum(lengths), 1)
+
+
+def _unit_cost(half: Half, name: str, neighbour: str, duration: float, habits: Habits) -> float:
+    """How unlike what is wanted a half phone is. neighbour: wanted on its outer side; duration: s, of the phone."""
+    phone = half.phone
+    cost = _neighbour_cost(half, name, neighbour)
+    octaves = abs(np.log2(max(phone.duration, 0.01) / duration))
+    cost += 0.4 * max(octaves - 0.3, 0) + 1.0 * max(octaves - 1, 0)
+    usual = habits.of("", phone.name, "", first=phone.first, last=phone.last)
+    if usual is not None:
+        cost += 0.4 * float(np.clip(np.log(max(phone.badness, 0.1) / max(usual.badness, 0.1)), 0, 3))
+    if phone.name != name:
+        cost += 0.3 + (2.0 if phone.duration > REDUCED_SECONDS else 0.0)
+    if name in STOPS and neighbour == SILENCE and half.side == 1:
+        cost += float(np.clip((15 - half.release_db) / 6, 0, 2.5))  # a last stop must be heard to open
+    return cost
+
+
+def _neighbour_cost(half: Half, name: str, wanted: str) -> float:
+    if half.neighbour == wanted:
+        return 0.0
+    phone = half.phone
+    if wanted == SILENCE:
+        at_edge = phone.last if half.side else phone.first
+        return 0.5 if at_edge else 1.2
+    weight = 0.5 if name in STOPS else 1.0 if name in VOWELS else 0.7
+    same_place = half.neighbour in _PLACE and _PLACE[half.neighbour] == _PLACE.get(wanted)
+    return weight * (0.25 if same_place else 0.8)
+
+
+def _cut_cost(left: str, right: str, *, inside: bool) -> float:
+    """What any cut costs: least in a closure, most between a vowel and a sound that glides into it."""
+    if inside:
+        if left in STOPS:
+            return 0.25
+        return 0.5 if left in FRICATIVES else 1.0 if left in DIPHTHONGS else 0.7
+    if left in STOPS | FRICATIVES and right in STOPS | FRICATIVES:
+        return 0.4
+    if right in STOPS:
+        return 0.6
+    return 0.9 if left in STOPS | FRICATIVES or right in FRICATIVES else 1.5

@@ -1,0 +1,146 @@
+"""A chosen path through a speaker's recordings in, the word as audio out.
+
+Cuts are moved by a few milliseconds to where the two waves agree, or in a closure to where it is quietest;
+levels are brought together; a short cross-fade hides the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.frontend import FULL_SCALE, SAMPLE_RATE, DoubleArray, FloatArray
+from training.align import SILENCE
+from training.choose import Chain
+from training.corpus import Int16Array, to_int16
+from training.units import Sound
+
+LOUD_DBFS = -20.0  # the level of a finished clip's loud parts
+PEAK = 0.9  # of full scale, at most
+_VOICED_FADE, _OTHER_FADE = 0.012, 0.006  # s
+_SEARCH = 0.005  # s to either side, for the waves to agree
+_EDGE_FADE = 0.008  # s
+_LEAD, _TAIL = 0.02, 0.06  # s of silence beside the word that may still be part of it
+_TRIM_DB = -34.0  # below the loudest 10 ms
+_MOST_GAIN_DB = 8.0
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of one recording. start, end: samples; first, last: numbers of its half phones in the word."""
+
+    utterance: int
+    start: int
+    end: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A finished word. samples: int16 at 44.1 kHz; cuts: samples at which the joins lie; pieces: what they join."""
+
+    samples: Int16Array
+    cuts: tuple[int, ...]
+    pieces: tuple[Piece, ...]
+
+
+def pieces(chain: Chain, sounds: Sequence[Sound]) -> list[Piece]:
+    """The stretches between a path's joins; at the ends of the word with some of the silence beside it."""
+    bounds = [0, *sorted(chain.joins), len(chain.units)]
+    found = []
+    for first, after in zip(bounds, bounds[1:], strict=False):
+        units = chain.units[first:after]
+        start, end = units[0].start, units[-1].end
+        if first == 0 and units[0].neighbour == SILENCE:
+            start -= round(_LEAD * SAMPLE_RATE)
+        if after == len(chain.units) and units[-1].neighbour == SILENCE:
+            end += round(_TAIL * SAMPLE_RATE)
+        length = len(sounds[units[0].utterance].samples)
+        found.append(Piece(units[0].utterance, max(start, 0), min(end, length), first, after - 1))
+    return found
+
+
+def splice(chain: Chain, sounds: Sequence[Sound]) -> Clip:
+    """Join a path's pieces into one clip."""
+    parts = pieces(chain, sounds)
+    gains = 10 ** (_gains_db(parts, sounds) / 20)
+    joined = np.empty(0, np.float64)
+    cuts: list[int] = []
+    half = 0  # of the last cross-fade, samples
+    for number, (part, gain) in enumerate(zip(parts, gains, strict=True)):
+        voiced = number + 1 < len(parts) and _voiced(part, parts[number + 1], sounds)
+        next_half = 0
+        if number + 1 < len(parts):
+            next_half = round((_VOICED_FADE if voiced else _OTHER_FADE) * SAMPLE_RATE / 2)
+        sound = sounds[part.utterance].samples
+        shift = 0
+        if half and _voiced(parts[number - 1], part, sounds):
+            shift = _best_shift(joined[-2 * half :], sound, part.start - half)
+        piece = gain * _cut(sound, part.start + shift - half, part.end + next_half)
+        if half:
+            cuts.append(len(joined) - half)
+            fade = np.linspace(0, 1, 2 * half)
+            if not _voiced(parts[number - 1], part, sounds):  # unlike waves add in power
+                fade = np.sin(fade * np.pi / 2)
+            count = min(2 * half, len(piece))
+            overlap = joined[len(joined) - 2 * half :][:count]
+            overlap *= fade[::-1][:count]
+            overlap += fade[:count] * piece[:count]
+            piece = piece[count:]
+        joined = np.concatenate((joined, piece))
+        half = next_half
+    return _finish(joined, cuts, parts)
+
+
+def _cut(sound: FloatArray, start: int, end: int) -> DoubleArray:
+    """Samples from start to end; zeros where there are none."""
+    inner = sound[max(start, 0) : max(end, 0)].astype(np.float64)
+    return np.pad(inner, (max(-start, 0), max(end - max(start, 0) - len(inner), 0)))
+
+
+def _voiced(before: Piece, after: Piece, sounds: Sequence[Sound]) -> bool:
+    a, b = sounds[before.utterance], sounds[after.utterance]
+    return bool(np.isfinite(a.pitch[a.frame(before.end)]) and np.isfinite(b.pitch[b.frame(after.start)]))
+
+
+def _best_shift(tail: DoubleArray, sound: FloatArray, start: int) -> int:
+    """By how many samples to move a piece's start so that its wave agrees best with the tail it is faded into."""
+    reach = round(_SEARCH * SAMPLE_RATE)
+    around = _cut(sound, start - reach, start + reach + len(tail))
+    windows = np.lib.stride_tricks.sliding_window_view(around, len(tail))
+    power = np.sqrt(np.sum(np.square(windows), axis=1)) + 1e-9
+    return int(np.argmax(windows @ tail / power)) - reach
+
+
+def _gains_db(parts: Sequence[Piece], sounds: Sequence[Sound]) -> DoubleArray:
+    """A gain for each piece, so that levels meet at the joins: least squares, loud joins counting most."""
+    count = len(parts)
+    rows, wanted = [0.4 * np.eye(count)], [np.zeros(count)]  # without need, no gain
+    for number, (before, after) in enumerate(zip(parts, parts[1:], strict=False)):
+        a, b = sounds[before.utterance], sounds[after.utterance]
+        level_a, level_b = a.level[a.frame(before.end)], b.level[b.frame(after.start)]
+        weight = float(np.clip((min(level_a, level_b) + 30) / 25, 0.05, 1.0))
+        row = np.zeros(count)
+        row[number], row[number + 1] = weight, -weight
+        rows.append(row[None])
+        wanted.append(np.array([weight * (level_b - level_a)]))
+    solution = np.linalg.lstsq(np.concatenate(rows), np.concatenate(wanted), rcond=None)[0]
+    return np.clip(solution, -_MOST_GAIN_DB, _MOST_GAIN_DB)
+
+
+def _finish(joined: DoubleArray, cuts: Sequence[int], parts: Sequence[Piece]) -> Clip:
+    hop = SAMPLE_RATE // 100
+    count = len(joined) // hop
+    power = np.mean(np.square(joined[: count * hop].reshape(count, hop)), axis=1)
+    loud = np.flatnonzero(power > power.max() * 10 ** (_TRIM_DB / 10))
+    start, end = int(loud[0]) * hop, min(int(loud[-1] + 2) * hop, len(joined))
+    word = joined[start:end].copy()
+    edge = round(_EDGE_FADE * SAMPLE_RATE)
+    word[:edge] *= np.linspace(0, 1, edge)
+    word[-edge:] *= np.linspace(1, 0, edge)
+    level = np.sqrt(np.mean(power[power > power.max() * 1e-3]))
+    gain = min(10 ** (LOUD_DBFS / 20) / max(level, 1e-9), PEAK / max(float(np.abs(word).max()), 1e-9))
+    return Clip(to_int16(word * gain * FULL_SCALE), tuple(cut - start for cut in cuts), tuple(parts))

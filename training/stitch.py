@@ -1,0 +1,183 @@
+"""Transcribed speech of many people in, a word that none of them said out: clips joined from each one's own phones.
+
+Writes, below the output folder:
+- `positives-stitched/FOLDER/SPEAKER/NN.flac`: the clips, best first. FOLDER and SPEAKER are those of the speech, so
+  that `corpus` puts a speaker's clips into the same split as the speaker's speech. Name the folders
+  `positives-stitched/*` as positives, not their parent;
+- `manifest.jsonl`: how each clip came to be;
+- `report/`: a picture and samples of the best and the worst;
+- `speakers/`: what is done, for the next call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import soundfile
+from tqdm import tqdm
+
+from model.frontend import SAMPLE_RATE
+
+from training.align import Speaker, align_all, in_processes, new_decoder, pronunciations
+from training.choose import Chain, Chooser
+from training.errors import TrainingError
+from training.hearing import Listener, rivals
+from training.splice import Clip, splice
+from training.units import Habits, Sound, halves
+
+CLIPS = "positives-stitched"
+MANIFEST = "manifest.jsonl"
+PHONE_SECONDS = (0.06, 0.17)  # a phone takes between these on average, or the word is too fast or too slow
+MOST_SCORE = 1.6  # cost per phone
+MOST_JOIN = 3.5  # cost of the worst join
+TRIES = 3  # ways looked at for each clip that is wanted
+_VERSION = 1  # of what `speakers/` holds
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be built, the same for every speaker. variants: clips of one speaker, at most."""
+
+    phrase: str
+    ways: tuple[tuple[str, ...], ...]
+    others: tuple[str, ...]
+    variants: int
+    habits: Habits
+    output: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """clips: entries of the manifest; rejected: reasons, counted by clips (or, for a lacking phone, by speakers)."""
+
+    clips: list[dict[str, Any]]
+    rejected: Counter[str]
+
+
+def stitch(phrase: str, folders: Sequence[Path], output: Path, work: Path, variants: int, jobs: int) -> Outcome:
+    """Build a phrase from every speaker of the folders.
+
+    work: keeps the alignments, so that the next word costs little. Raises TrainingError if PocketSphinx is
+    missing or does not know the phrase, the folders hold no transcribed speech, or nothing came of it.
+    """
+    ways = tuple(pronunciations(phrase, new_decoder(lm=None)))
+    speakers = align_all(folders, work / "alignments", jobs)
+    order = Order(phrase, ways, tuple(rivals(phrase)), variants, Habits(speakers), output)
+    tasks = [(order, speaker) for speaker in speakers]
+    results = in_processes(_stitch_speaker, tasks, jobs)
+    outcome = Outcome([], Counter())
+    for result in tqdm(results, total=len(tasks), desc="stitch", unit="speaker"):
+        outcome.clips.extend(result.clips)
+        outcome.rejected.update(result.rejected)
+    left_out = Counter[str]()
+    for speaker in speakers:
+        left_out.update(speaker.left_out)
+    for reason, count in left_out.most_common(5):
+        tqdm.write(f"{count} recordings left out: {reason}")
+    if not outcome.clips:
+        reason = next(iter(outcome.rejected), "no recording could be aligned")
+        raise TrainingError(f"no clip of {phrase!r} came of {len(speakers)} speakers: {reason}")
+    partial = output / f"{MANIFEST}.part"
+    partial.write_text("".join(json.dumps(entry) + "\n" for entry in outcome.clips))
+    partial.replace(output / MANIFEST)
+    return outcome
+
+
+def _stitch_speaker(task: tuple[Order, Speaker]) -> Outcome:
+    order, speaker = task
+    stamp = repr((_VERSION, order.phrase, order.ways, order.variants, speaker))
+    key = hashlib.sha256(stamp.encode()).hexdigest()[:12]
+    done = order.output / "speakers" / f"{speaker.group.replace('/', '-')}-{key}.json"
+    if done.exists():
+        content = json.loads(done.read_text())
+        return Outcome(content["clips"], Counter(content["rejected"]))
+    folder = order.output / CLIPS / speaker.group
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob("[0-9][0-9].flac"):
+        stale.unlink()
+    outcome = stitch_speaker(order, speaker, folder)
+    done.parent.mkdir(parents=True, exist_ok=True)
+    done.write_text(json.dumps({"clips": outcome.clips, "rejected": outcome.rejected}))
+    return outcome
+
+
+def stitch_speaker(order: Order, speaker: Speaker, folder: Path) -> Outcome:
+    """Write one speaker's clips into the folder as 00.flac, 01.flac ..., the cheapest first."""
+    sounds = [Sound(utterance.path) for utterance in speaker.utterances]
+    wanted = {phone for way in order.ways for phone in way} | {"AH", "IH"}
+    units = halves(speaker.utterances, sounds, wanted)
+    pace = order.habits.pace(speaker)
+    listener = Listener(order.phrase, list(order.others))
+    rejected = Counter[str]()
+    found = []
+    for way in order.ways:
+        chooser = Chooser(way, units, sounds, order.habits, pace)
+        if chooser.lacking:
+            rejected[f"a speaker never said {chooser.lacking[0]}"] += 1
+        found += [(chain.score, number, way, chain) for number, chain in enumerate(chooser.chains(TRIES * order.variants))]
+    clips: list[dict[str, Any]] = []
+    for _, _, way, chain in sorted(found, key=lambda entry: entry[:2]):
+        if len(clips) == order.variants:
+            break
+        clip = splice(chain, sounds)
+        reason = _fault(chain, clip)
+        heard = "" if reason else listener.hears(clip.samples)
+        if not reason and heard != listener.phrase:
+            reason = "PocketSphinx did not hear the word in it"
+        if reason:
+            rejected[reason] += 1
+            continue
+        name = folder / f"{len(clips):02d}.flac"
+        soundfile.write(name, clip.samples, SAMPLE_RATE, subtype="PCM_16")
+        entry = {"file": f"{speaker.group}/{name.name}", "speaker": speaker.group, "phrase": order.phrase}
+        clips.append(entry | {"rank": len(clips)} | _history(chain, clip, way, sounds))
+    return Outcome(clips, rejected)
+
+
+def _fault(chain: Chain, clip: Clip) -> str:
+    """Why a clip is not good enough; empty if it is."""
+    seconds = len(clip.samples) / SAMPLE_RATE / (len(chain.units) / 2)
+    if not PHONE_SECONDS[0] <= seconds <= PHONE_SECONDS[1]:
+        return "too fast" if seconds < PHONE_SECONDS[0] else "too slow"
+    if max((join.cost for join in chain.joins.values()), default=0.0) > MOST_JOIN:
+        return "a join is too rough"
+    return "its pieces fit too badly" if chain.score > MOST_SCORE else ""
+
+
+def _history(chain: Chain, clip: Clip, way: Sequence[str], sounds: Sequence[Sound]) -> dict[str, Any]:
+    """How a clip came to be, for the manifest; times in seconds."""
+    joins = [
+        {"at": round(cut / SAMPLE_RATE, 4), **vars(chain.joins[number])}
+        for cut, number in zip(clip.cuts, sorted(chain.joins), strict=True)
+    ]
+    pieces = [
+        {
+            "source": sounds[piece.utterance].path,
+            "start": round(piece.start / SAMPLE_RATE, 4),
+            "end": round(piece.end / SAMPLE_RATE, 4),
+            "phones": _spell_halves(way, piece.first, piece.last),
+        }
+        for piece in clip.pieces
+    ]
+    return {
+        "seconds": round(len(clip.samples) / SAMPLE_RATE, 3),
+        "score": round(chain.score, 3),
+        "pieces": pieces,
+        "joins": joins,
+    }
+
+
+def _spell_halves(way: Sequence[str], first: int, last: int) -> str:
+    """The phones of some half phones; a dot stands for the half that lies elsewhere."""
+    names = list(way[first // 2 : last // 2 + 1])
+    if first % 2:
+        names[0] = f".{names[0]}"
+    if last % 2 == 0:
+        names[-1] = f"{names[-1]}."
+    return " ".join(names)

@@ -103,5 +103,6 @@ def test_it_learns_and_keeps_a_log(plan, tmp_path) -> None:
     entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [entry["epoch"] for entry in entries] == [1, 2, 3]
     assert entries[2]["loss"] < 0.8 * entries[0]["loss"]
-    assert len(entries[2]["synthetic_recall"]) == len(entries[2]["thresholds"])
+    assert set(entries[2]["recall"]) == {"positives, quiet", "positives, 10 dB"}
+    assert len(entries[2]["recall"]["positives, quiet"]) == len(entries[2]["thresholds"])
     assert entries[2]["speech_hours"] > 0

@@ -47,6 +47,11 @@ class Clip:
         """Train, dev or test."""
         return split_of(self.group)
 
+    @property
+    def folder(self) -> str:
+        """The name of the folder that it was found in."""
+        return self.group.partition("/")[0]
+
 
 def split_of(group: str) -> str:
     """The split that a group belongs to, whatever else there is."""

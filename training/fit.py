@@ -199,17 +199,21 @@ class Fit:
         return Model(self._word, weights(clip), self._plan.front_end, threshold=0.5, training=training)
 
 
-def measure(model: Model, plan: Plan, limit: int = 150) -> dict[str, Any]:
+def measure(model: Model, plan: Plan, limit: int = 100) -> dict[str, Any]:
     """False accepts and recall on the development split, by threshold."""
     material = plan.folders.load("dev")
-    words = list(_samples(material.positives, material.clips["positives"][:limit]))
-    clean, noisy = Recall(model, words), Recall(model, words, snr_db=10.0)
+    recalls = {}
+    for folder, clips in material.words.items():
+        words = list(_samples(material.positives, clips[:limit]))
+        for title, snr in (("quiet", None), ("10 dB", 10.0)):
+            recalls[f"{folder}, {title}"] = Recall(model, words, snr_db=snr)
     speech = FalseAccepts(model, _samples(material.speech, material.clips["speech"]))
     noise = FalseAccepts(model, _samples(material.noise, material.clips["noise"]))
     return {
         "thresholds": THRESHOLDS,
-        "synthetic_recall": [round(clean.at(threshold).value, 3) for threshold in THRESHOLDS],
-        "synthetic_recall_10_db": [round(noisy.at(threshold).value, 3) for threshold in THRESHOLDS],
+        "recall": {
+            name: [round(recall.at(threshold).value, 3) for threshold in THRESHOLDS] for name, recall in recalls.items()
+        },
         "speech_fa_per_hour": [round(speech.at(threshold).value, 2) for threshold in THRESHOLDS],
         "noise_fa_per_hour": [round(noise.at(threshold).value, 2) for threshold in THRESHOLDS],
         "speech_hours": round(speech.hours, 3),

@@ -61,10 +61,13 @@ class Material:
     noise: Corpus
     split: str = "train"
     clips: dict[str, list[Clip]] = field(default_factory=dict)
+    words: dict[str, list[Clip]] = field(default_factory=dict)  # the positives by folder
 
     def __post_init__(self) -> None:
         for name in ("positives", "spoken", "speech", "noise"):
             self.clips[name] = getattr(self, name).split(self.split)
+        for clip in self.clips["positives"]:
+            self.words.setdefault(clip.folder, []).append(clip)
 
 
 def _decibel(db: float) -> float:
@@ -177,6 +180,10 @@ class Scenes:
 
     def _pick(self, kind: str) -> tuple[Int16Array, Clip]:
         clips = self._material.clips[kind]
+        if kind == "positives":
+            # each folder has the same share: a few real voices count as much as thousands of synthetic clips
+            words = list(self._material.words.values())
+            clips = words[self._rng.integers(len(words))]
         clip = clips[self._rng.integers(len(clips))]
         corpus: Corpus = getattr(self._material, kind)
         return corpus[clip], clip

@@ -137,7 +137,7 @@ class Value:
         try:
             return _construct(self._node)
         except (yaml.YAMLError, ValueError, OverflowError) as error:
-            self.fail(f"cannot be understood ({error})")
+            self.fail(f"cannot be understood ({getattr(error, 'problem', None) or error})")
 
     def _is_null(self) -> bool:
         return isinstance(self._node, yaml.ScalarNode) and self._scalar() is None

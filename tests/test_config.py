@@ -1,0 +1,265 @@
+"""The configuration: what it says is done, and what it says wrongly is named with file, line, key and suggestion."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import tone_model
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from daemon import chime, config, words
+from daemon.config import Settings, Word
+from daemon.errors import ConfigError
+from daemon.hooks import TIME_LIMIT, Hook
+from model import modelfile
+
+FULL = """\
+audio:
+  device: USB
+words:
+- model: beep.npz
+  threshold: 0.7
+  smoothing: 5
+  suppression: 200
+  chime: false
+  hooks:
+  - echo one
+  - command: echo two
+    time_limit: 3
+- model: boop.npz
+chime: ping.wav
+hooks:
+- echo all
+log_level: warning
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with two models and a sound."""
+    modelfile.save(tmp_path / "beep.npz", tone_model("beep"))
+    modelfile.save(tmp_path / "boop.npz", tone_model("boop", 2_000.0, 0.3))
+    soundfile.write(tmp_path / "ping.wav", np.full(441, 0.25), 44_100)
+    return tmp_path
+
+
+def load(folder: Path, text: str) -> Settings:
+    (folder / "config.yaml").write_text(text)
+    return config.load(folder / "config.yaml")
+
+
+def complaint(folder: Path, text: str) -> str:
+    """What is said about a broken file, without the path of the folder."""
+    with pytest.raises(ConfigError) as error:
+        load(folder, text)
+    assert error.value.exit_code == 78
+    assert "\n" not in str(error.value)
+    return str(error.value).removeprefix(f"{folder}/")
+
+
+def test_every_key_is_read(folder):
+    read = load(folder, FULL)
+    assert read == Settings(
+        device="USB",
+        words=(
+            Word(
+                folder / "beep.npz",
+                f"{folder}/config.yaml:4: words[0].model: ",
+                threshold=0.7,
+                smoothing=5,
+                suppression=200,
+                chime=False,
+                hooks=(Hook("echo one"), Hook("echo two", 3.0)),
+            ),
+            Word(folder / "boop.npz", f"{folder}/config.yaml:13: words[1].model: "),
+        ),
+        chime=folder / "ping.wav",
+        hooks=(Hook("echo all", TIME_LIMIT),),
+        log_level="warning",
+        file=folder / "config.yaml",
+    )
+
+
+def test_what_the_file_says_reaches_models_and_responses(folder):
+    read = load(folder, FULL)
+    beep, boop = words.load_models(read.words)
+    assert (beep.word, beep.threshold, beep.smoothing, beep.suppression) == ("beep", 0.7, 5, 200)
+    assert (boop.word, boop.threshold, boop.smoothing, boop.suppression) == ("boop", 0.3, 10, 75)
+    responses = words.responses(read, [beep, boop])
+    assert responses["beep"].chime is None
+    assert responses["beep"].hooks == (Hook("echo one"), Hook("echo two", 3.0))
+    assert np.array_equal(responses["boop"].chime, np.full(441, 8_192))
+    assert responses["boop"].hooks == (Hook("echo all"),)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "{}", "words:\nhooks:\naudio:\n"])
+def test_everything_is_optional(folder, text):
+    read = load(folder, text)
+    assert (read.device, read.words, read.chime, read.hooks, read.log_level) == (None, (), True, (), "info")
+
+
+def test_the_default_chime_is_the_projects_own(folder):
+    chosen = words.chosen(load(folder, ""), [folder / "beep.npz"])
+    models = words.load_models(chosen.words)
+    assert np.array_equal(words.responses(chosen, models)["beep"].chime, chime.synthesise())
+
+
+def test_the_command_line_wins(folder):
+    chosen = words.chosen(load(folder, FULL), [folder / "boop.npz"], 0.9)
+    (model,) = words.load_models(chosen.words)
+    assert (model.word, model.threshold) == ("boop", 0.9)
+    assert chosen.hooks == (Hook("echo all"),)
+    assert [word.threshold for word in words.chosen(load(folder, FULL), [], 0.9).words] == [0.9, 0.9]
+
+
+def test_a_device_may_be_a_number(folder):
+    assert load(folder, "audio: {device: 3}").device == 3
+    assert load(folder, "audio: {device: 'hw:1'}").device == "hw:1"
+
+
+def test_a_word_that_comes_with_chimed(folder):
+    if config.DEFAULT_WORD not in modelfile.shipped():
+        pytest.skip("the shipped model is not trained yet")
+    (word,) = load(folder, "words: [{word: activate}]").words
+    assert word.model == modelfile.shipped()["activate"]
+    assert words.load_models(words.chosen(Settings()).words)[0].word == "activate"
+
+
+def test_the_users_file_comes_before_the_systems(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "own"))
+    monkeypatch.setattr(config, "SYSTEM_FILE", tmp_path / "system.yaml")
+    assert config.load() == Settings()
+    (tmp_path / "system.yaml").write_text("log_level: error")
+    assert config.load().log_level == "error"
+    (tmp_path / "own" / "chimed").mkdir(parents=True)
+    (tmp_path / "own" / "chimed" / "config.yaml").write_text("log_level: debug")
+    assert config.load().log_level == "debug"
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert config.usual_files()[0] == tmp_path / "home" / ".config" / "chimed" / "config.yaml"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("chime: true\nhook: [a]", ":2: hook: unknown key; did you mean 'hooks'?"),
+        ("audio: {rate: 1}", ":1: audio.rate: unknown key; known: device"),
+        ("audio:\n  devise: 1", ":2: audio.devise: unknown key; did you mean 'device'?"),
+        (
+            "words:\n- model: beep.npz\n  treshold: 0.5",
+            ":3: words[0].treshold: unknown key; did you mean 'threshold'?",
+        ),
+        ("chime: true\nhooks: []\nchime: false", ":3: chime: this key stands here twice"),
+        (
+            "words:\n- model: beep.npz\n  threshold: high",
+            ":3: words[0].threshold: a number is needed, not text ('high')",
+        ),
+        ("words:\n- model: beep.npz\n  threshold: 1.5", ":3: words[0].threshold: 1.5 is outside 0 to 0.9999"),
+        ("words: [{model: beep.npz, threshold: .nan}]", ":1: words[0].threshold: nan is outside 0 to 0.9999"),
+        (
+            "words: [{model: beep.npz, threshold: yes}]",
+            ":1: words[0].threshold: a number is needed, not true or false (True)",
+        ),
+        ("words: [{model: beep.npz, smoothing: 0}]", ":1: words[0].smoothing: 0 is outside 1 to 10000"),
+        (
+            "words: [{model: beep.npz, smoothing: 1.5}]",
+            ":1: words[0].smoothing: a whole number is needed, not a number (1.5)",
+        ),
+        ("words: {model: beep.npz}", ":1: words: a list (`- entry`) is needed, not a mapping"),
+        ("words: [beep]", ":1: words[0]: a mapping (`key: value`) is needed, not text ('beep')"),
+        ("words: [{threshold: 0.5}]", ":1: words[0]: each entry needs either `word`"),
+        ("words:\n- word: on", ":2: words[0].word: text is needed, not true or false (True)"),
+        ("words:\n- word: xyzzy", ":2: words[0].word: no model for 'xyzzy' comes with chimed"),
+        ("audio: {device: [1]}", ":1: audio.device: a whole number is needed, not a list"),
+        ("audio: {device: ''}", ":1: audio.device: this is empty"),
+        ("hooks: notify-send", ":1: hooks: a list (`- entry`) is needed, not text ('notify-send')"),
+        ("hooks:\n- time_limit: 3", ":2: hooks[0]: a hook needs a `command`"),
+        ("hooks:\n- command: a\n  timelimit: 3", ":3: hooks[0].timelimit: unknown key; did you mean 'time_limit'?"),
+        ("hooks:\n- command: a\n  time_limit: 0", ":3: hooks[0].time_limit: 0 is outside 0.1 to 86400"),
+        ("log_level: warn", ":1: log_level: 'warn' is not known; did you mean 'warning'?"),
+        ("- a\n- b", ":1: a mapping (`key: value`) is needed, not a list"),
+        ("a: 1\n b: 2", ":2: not valid YAML (mapping values are not allowed here)"),
+        ("chime: [true", ":1: not valid YAML ("),
+        ("a: \x01", ": not valid YAML ("),
+        ("chime: !!python/object:os.system true", ":1: chime: cannot be understood (could not determine a constructor"),
+        ("? {a: b}\n: c", ":1: ?: unknown key; known: audio, chime"),
+        ("<<: {chime: false}", ":1: <<: unknown key; known: audio, chime"),
+        ("chime: true\n---\nchime: false", ":2: not valid YAML (but found another document)"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(folder, text, expected):
+    assert complaint(folder, text).startswith(f"config.yaml{expected}")
+
+
+def test_missing_files_are_named(folder):
+    assert complaint(folder, "chime: pong.wav") == f"config.yaml:1: chime: there is no file {folder}/pong.wav"
+    assert "config.yaml:2: words[0].model: there is no file" in complaint(folder, "words:\n- model: none.npz")
+    with pytest.raises(ConfigError, match=r"none\.yaml: No such file or directory"):
+        config.load(folder / "none.yaml")
+
+
+def test_a_file_that_is_not_text_is_refused(folder):
+    (folder / "config.yaml").write_bytes(b"chime: \xff\xfe")
+    with pytest.raises(ConfigError, match=r"config\.yaml: this is not UTF-8 text"):
+        config.load(folder / "config.yaml")
+
+
+def test_a_model_that_does_not_load_is_named_with_its_line_and_the_reason(folder):
+    (folder / "beep.npz").write_bytes(b"no model")
+    read = load(folder, "words:\n\n- model: beep.npz")
+    with pytest.raises(ConfigError, match=r"config\.yaml:3: words\[0\]\.model: .*beep\.npz: not a model file"):
+        words.load_models(read.words)
+
+
+def test_two_models_for_one_word_are_refused(folder):
+    read = load(folder, "words:\n- model: beep.npz\n- model: beep.npz")
+    with pytest.raises(ConfigError, match=r"config\.yaml:3: .*another model already listens for 'beep'"):
+        words.load_models(read.words)
+
+
+def test_a_chime_that_cannot_be_read_is_named(folder):
+    (folder / "ping.wav").write_text("no sound")
+    read = load(folder, "words: [{model: beep.npz}]\nchime: ping.wav")
+    with pytest.raises(ConfigError, match=r"chime: .*ping\.wav: not a recording"):
+        words.responses(read, words.load_models(read.words))
+
+
+def test_a_path_starts_at_the_files_folder_or_at_home(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder))
+    assert load(folder, "chime: ~/ping.wav").chime == folder / "ping.wav"
+    assert load(folder, f"chime: {folder}/ping.wav").chime == folder / "ping.wav"
+
+
+yaml_text = st.text(string.ascii_lowercase + "[]{}:,-#&*!|>'\"%@ \n\t01.é", max_size=80)
+keys = st.sampled_from(
+    ["audio", "device", "words", "word", "model", "threshold", "chime", "hooks", "command", "log_level"]
+)
+scalars = st.one_of(keys, st.integers().map(str), st.floats().map(str), st.booleans().map(str), st.just("beep.npz"))
+nested = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda values: "[" + ", ".join(values) + "]"),
+        st.lists(st.tuples(keys, inner), max_size=3).map(
+            lambda pairs: "{" + ", ".join(f"{key}: {value}" for key, value in pairs) + "}"
+        ),
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.one_of(yaml_text, nested))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+def test_whatever_the_file_says_it_is_settings_or_one_sentence(folder, text):
+    try:
+        load(folder, text)
+    except ConfigError as error:
+        said = str(error)
+    else:
+        return
+    assert said.startswith(f"{folder}/config.yaml:")
+    assert "\n" not in said

@@ -61,20 +61,16 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from training import corpus
     from training.evaluate import as_json, examine, table
 
-    def recordings(folders: Sequence[Path]) -> dict[str, list[corpus.Int16Array]]:
-        result = {}
-        for folder in folders:
-            loaded = corpus.load((folder,), arguments.work / "cache", str(folder))
-            clips = loaded.clips if arguments.split == "all" else loaded.split(*arguments.split.split("+"))
-            if clips:
-                result[folder.name] = [loaded[clip] for clip in clips]
-        return result
+    def recordings(folders: Sequence[Path], title: str) -> list[corpus.Int16Array]:
+        loaded = corpus.load(tuple(folders), arguments.work / "cache", title)
+        clips = loaded.clips if arguments.split == "all" else loaded.split(*arguments.split.split("+"))
+        return [loaded[clip] for clip in clips]
 
-    model = load(arguments.model)
+    others = {"speech": arguments.speech, "noise": arguments.noise}
     points = examine(
-        model,
-        recordings(arguments.positives),
-        recordings(arguments.negatives),
+        load(arguments.model),
+        {folder.name: recordings([folder], str(folder)) for folder in arguments.positives},
+        {name: recordings(folders, name) for name, folders in others.items() if folders},
         [None, *arguments.snr],
         arguments.threshold,
     )
@@ -130,9 +126,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--positives", type=Path, nargs="*", default=[], metavar="DIR", help="recordings of the word alone"
     )
-    evaluate.add_argument(
-        "--negatives", type=Path, nargs="*", default=[], metavar="DIR", help="anything without the word"
-    )
+    evaluate.add_argument("--speech", type=Path, nargs="*", default=[], metavar="DIR", help="speech without the word")
+    evaluate.add_argument("--noise", type=Path, nargs="*", default=[], metavar="DIR", help="noise without speech")
     evaluate.add_argument(
         "--split",
         default="all",

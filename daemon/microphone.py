@@ -93,10 +93,11 @@ class Microphone:
                     raise DeviceLostError(f"no sound came for {limit:g} s") from None
                 yield Block(SILENCE)
                 continue
+            first = limit == FIRST_BLOCK_LIMIT  # some devices report a loss when they start
             limit, last = BLOCK_LIMIT, time.monotonic()
             if gap:
                 self._resampler.reset()
-                if last - complained > OVERLOAD_PAUSE:
+                if not first and last - complained > OVERLOAD_PAUSE:
                     log.warning("some audio was lost: this machine is too slow or too busy")
                     complained = last
             yield Block(self._resampler.push(to_float(samples)), gap)

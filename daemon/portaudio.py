@@ -22,7 +22,7 @@ from daemon.limited import LimitedCalls
 from model.frontend import SAMPLE_RATE
 
 OPEN_LIMIT = 5.0  # s
-CLOSE_LIMIT = 1.0  # s; abort() takes 1 ms, or for ever when the sound server hangs
+CLOSE_LIMIT = 0.5  # s; abort() takes 1 ms, or for ever when the sound server hangs
 TAIL = 0.25  # s of silence after a sound: stopping an output stream cuts off what the server still holds
 
 MISSING = (

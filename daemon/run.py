@@ -20,7 +20,8 @@ from daemon.portaudio import PortAudio
 from daemon.service import Service
 
 LAST_CHIME = 0.8  # s that a chime gets to end before the daemon does
-LAST_CALL = 0.5  # s that a hanging sound server gets
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+LAST_CALL = 0.2  # s that a hanging sound server gets
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +64,11 @@ def _listen(args: argparse.Namespace, portaudio: PortAudio) -> int:
         log.info("end of %s: %.1f s, %d heard", source.name, service.seconds, service.detections)
         hooks.wait()
     finally:
+        _ignore_signals()
         notifier.send(STOPPING=1)
+        hooks.close()
         if player is not None:
             player.wait(LAST_CHIME)
-        hooks.close()
         source.close()
         notifier.close()
     return 0
@@ -88,12 +90,17 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _stop_on_signals() -> None:
-    """SIGTERM and Ctrl-C end whatever waits, once; while the parts are taken down, more of them change nothing."""
+    """SIGTERM and Ctrl-C end whatever waits, once."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
+        _ignore_signals()
         raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOPPING:
         signal.signal(number, stop)
+
+
+def _ignore_signals() -> None:
+    """While the parts are taken down, within seconds, another Ctrl-C must not leave half of them standing."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)

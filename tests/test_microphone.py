@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes.util
+import json
 import os
 import queue
 import shutil
@@ -18,10 +19,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
-from conftest import Chimed, recording
+from conftest import DATA, Chimed, recording
 
-from daemon.chime import NOTES
-from daemon.microphone import queue_callback
+from daemon.chime import NOTES, synthesise
+from daemon.errors import AudioError
+from daemon.microphone import Microphone, queue_callback
+from daemon.portaudio import PortAudio
+from model import modelfile
 from model.frontend import SAMPLE_RATE, Samples
 
 PULSE = "pulseaudio -n --daemonize=no --exit-idle-time=-1 --disable-shm=yes -L module-native-protocol-unix"
@@ -200,6 +204,22 @@ def test_a_word_is_heard_and_answered_by_chime_and_hook(server, listener, start,
     assert all(level(played, note) > 4 * strongest_elsewhere for note in NOTES)
 
 
+def test_the_word_is_heard_through_the_microphone(server, start):
+    """The model and the recording that come with chimed, in real time."""
+    told = DATA / "activate-demo.json"
+    if "activate" not in modelfile.shipped() or not told.exists():
+        pytest.skip("the shipped model or the recording is not here yet")
+    ends = json.loads(told.read_text())["word_ends_at_seconds"]
+    chimed = start("run", "--no-chime", **server.variables)
+    chimed.wait_for("listening to")
+    time.sleep(1)
+    server.say(soundfile.read(DATA / "activate-demo.flac", dtype="int16")[0])
+    chimed.wait_for('heard "activate"', len(ends), seconds=60)
+    time.sleep(3)
+    assert chimed.stop() == 0
+    assert len(chimed.lines("heard ")) == len(ends)
+
+
 def test_its_own_chime_sets_nothing_off(server, start, model_file, tmp_path):
     """The microphone hears the loudspeaker, and the user's chime is the very word."""
     server.control("load-module", "module-loopback", "source=mic", "sink=spk", "latency_msec=50")
@@ -316,6 +336,85 @@ def test_without_a_sound_server_it_says_so_and_ends(call, model_file):
         assert len(done.stderr.splitlines()) == 1, done.stderr
         assert "no microphone found" in done.stderr
         assert "apt install" in done.stderr
+
+
+class Picky:
+    """Stands for sounddevice with one device, which opens at 48 kHz in stereo alone: no virtual device is so strict."""
+
+    class PortAudioError(Exception):
+        pass
+
+    def __init__(self) -> None:
+        self.rate = 48_000
+        self.tried: list[tuple[int, int]] = []
+        self.played = np.empty((0, 2), np.int16)
+        self.default = SimpleNamespace(device={"input": 0, "output": 0})
+        sd = self
+
+        class Stream:
+            def __init__(self, samplerate, channels, callback=None, **_options):
+                sd.tried.append((samplerate, channels))
+                if (samplerate, channels) != (48_000, 2):
+                    raise sd.PortAudioError("Invalid sample rate", -9997)
+                self.callback, self.channels = callback, channels
+
+            def start(self):
+                if self.callback is not None:  # the left channel holds a tone, the right one noise
+                    stereo = np.random.default_rng(0).integers(-9_000, 9_000, (48_000, 2)).astype(np.int16)
+                    stereo[:, 0] = 8_000 * np.sin(2 * np.pi * 1_000 * np.arange(48_000) / 48_000)
+                    for start in range(0, 48_000, 3_831):
+                        self.callback(stereo[start : start + 3_831], 0, None, SimpleNamespace(input_overflow=False))
+
+            def write(self, samples):
+                sd.played = np.concatenate((sd.played, samples))
+
+            stop = abort = close = lambda _self: None
+
+        self.InputStream = self.OutputStream = Stream
+
+    def query_devices(self, *which):
+        device = {"name": "picky", "index": 0, "default_samplerate": float(self.rate)}
+        device |= {"max_input_channels": 2, "max_output_channels": 2}
+        return device if which else [device]
+
+
+@pytest.fixture
+def picky() -> tuple[PortAudio, Picky]:
+    portaudio, sd = PortAudio(), Picky()
+    portaudio.__dict__["_sd"] = sd
+    return portaudio, sd
+
+
+def test_a_device_that_cannot_do_44100_hz_mono_is_resampled_and_gives_its_first_channel(picky):
+    portaudio, sd = picky
+    microphone = Microphone(portaudio)
+    assert sd.tried == [(44_100, 1), (44_100, 2), (48_000, 1), (48_000, 2)]
+    blocks = [block.samples for _, block in zip(range(13), microphone.blocks(), strict=False)]
+    samples = np.concatenate(blocks)
+    assert len(samples) == pytest.approx(SAMPLE_RATE, abs=900)  # the filter holds some back
+    assert level(samples, 1_000) == pytest.approx(4_000, rel=0.02)
+    assert np.abs(samples[1_000:-1_000].astype(int)).max() < 8_200  # no noise
+    microphone.close()
+    assert portaudio.idle(10)
+
+
+def test_a_loudspeaker_that_cannot_do_44100_hz_mono_gets_the_chime_resampled(picky):
+    portaudio, sd = picky
+    portaudio.play(synthesise())
+    assert np.array_equal(sd.played[:, 0], sd.played[:, 1])
+    length = round(len(synthesise()) * 480 / 441)
+    assert np.abs(sd.played[length + 100 :]).max() <= 2  # silence, since stopping cuts off the end
+    assert np.abs(sd.played[:length].astype(int)).max() == pytest.approx(
+        np.abs(synthesise().astype(int)).max(), rel=0.03
+    )
+    assert portaudio.idle(10)
+
+
+def test_a_device_that_opens_at_no_rate_is_one_sentence(picky):
+    portaudio, sd = picky
+    sd.rate = 8_000
+    with pytest.raises(AudioError, match=r"^picky: Invalid sample rate$"):
+        Microphone(portaudio)
 
 
 def test_a_full_queue_drops_the_block_and_marks_the_gap():

@@ -165,26 +165,61 @@ class PowerScaling:
         return np.ascontiguousarray((columns[: self._bins] * gain).T, dtype=np.float32)
 
 
-class LogScaling:
-    """Logarithm of the power of a signal brought to -20 dBFS by its rolling level."""
+class RunningMean:
+    """Exponential mean of the past, column by column; at the start of a stream the plain mean of what was heard."""
 
-    FLOOR = 1.0  # PSD; about the level of white noise at -54 dBFS after levelling
-    MAX_GAIN = 10 ** (40 / 10)
+    def __init__(self, time_constant: float, width: int) -> None:
+        decay = np.exp(-HOP / SAMPLE_RATE / time_constant)
+        age = np.arange(FRAME_COLUMNS)[:, None] - np.arange(FRAME_COLUMNS)
+        # column i of a frame averages columns j <= i of it and, decayed, all that came before
+        self._recent = np.where(age >= 0, (1 - decay) * decay ** np.maximum(age, 0), 0.0)
+        self._past = decay ** np.arange(1, FRAME_COLUMNS + 1)[:, None]
+        self._values = np.ones((FRAME_COLUMNS, width + 1))  # the last one counts the weights
+        self.reset()
+
+    def reset(self) -> None:
+        """Nothing heard yet."""
+        self._mean = np.zeros(self._values.shape[1])
+
+    def push(self, values: DoubleArray) -> DoubleArray:
+        """(n, width) of at most one frame -> (n, width) means, each including its own column."""
+        n = len(values)
+        self._values[:n, :-1] = values
+        mean = self._recent[:n, :n] @ self._values[:n]
+        mean += self._past[:n] * self._mean
+        self._mean = mean[-1].copy()
+        means: DoubleArray = mean[:, :-1] / mean[:, -1:]
+        return means
+
+
+SILENCE = 1e-2  # PSD of white noise at about -74 dBFS: quieter than that is silence and stays so
+
+
+class LogScaling:
+    """Logarithm of the power relative to the recent level of the whole band: one number subtracted per column.
+
+    Independent of level; the spectrum keeps its shape, and with it the vowels theirs. Every octave counts alike
+    in the level, or it would be that of rumble; the lowest bin, below 110 Hz, does not count at all.
+    """
+
+    TIME_CONSTANT = 0.5  # s
+    OFFSET = 1e-4  # 40 dB below the level is "nothing"
 
     def __init__(self, bins: int) -> None:
-        self._bins = bins
-        self._level = RollingLevel()
+        # 3 dB an octave: power proportional to frequency makes pink noise, and roughly speech, flat
+        self._emphasis = np.maximum(np.arange(bins), 0.5) * (SAMPLE_RATE / WINDOW / 1000)
+        self._level = RunningMean(self.TIME_CONSTANT, 1)
 
     def reset(self) -> None:
         """Forget the level."""
         self._level.reset()
 
     def push(self, columns: DoubleArray) -> FloatArray:
-        """(101, n) power -> (n, bins) natural logarithms, scaled to a spread of about one."""
-        level = self._level.push(columns)
-        gain = 1.0 if level is None else min(PowerScaling.TARGET / max(level, 1e-9), self.MAX_GAIN)
-        power = columns[: self._bins].T * gain
-        return (np.log(power + self.FLOOR) * 0.4 - 2.0).astype(np.float32)
+        """(101, n) power of at most one frame -> (n, bins) natural logarithms, scaled to a spread of about one."""
+        power = columns[: len(self._emphasis)].T * self._emphasis
+        level = self._level.push(power[:, 1:].mean(axis=1, keepdims=True))
+        ratio = power / (level + SILENCE) + self.OFFSET
+        return (np.log(ratio) * 0.4 + 1.5).astype(np.float32)
 
 
 class RelativeScaling:
@@ -192,40 +227,25 @@ class RelativeScaling:
 
     A per-channel automatic gain (Wang et al., "Trainable frontend for robust and far-field keyword
     spotting", 2017, without its trained exponents): independent of level, of the colour of microphone and
-    room, and of steady noise. The average is exponential with a time constant of 0.4 s; at the start of a
-    stream it is the plain mean of what was heard (the weights are normalised), so there is no onset.
+    room, and of steady noise.
     """
 
     TIME_CONSTANT = 0.4  # s
-    FLOOR = 1e-2  # PSD of white noise at about -74 dBFS: quieter than that is silence and stays so
-    OFFSET = 0.1  # keeps the logarithm of an empty bin finite: -20 dB below the average is "nothing"
+    OFFSET = 0.1  # keeps the logarithm of an empty bin finite: -10 dB below the average is "nothing"
 
     def __init__(self, bins: int) -> None:
         self._bins = bins
-        decay = np.exp(-HOP / SAMPLE_RATE / self.TIME_CONSTANT)
-        age = np.arange(FRAME_COLUMNS)[:, None] - np.arange(FRAME_COLUMNS)
-        # column i of a frame averages columns j <= i of it and, decayed, all that came before
-        self._recent = np.where(age >= 0, (1 - decay) * decay ** np.maximum(age, 0), 0.0)
-        self._past = decay ** np.arange(1, FRAME_COLUMNS + 1)[:, None]
-        self._power = np.empty((FRAME_COLUMNS, bins + 1))
-        self.reset()
+        self._average = RunningMean(self.TIME_CONSTANT, bins)
 
     def reset(self) -> None:
         """Forget the averages."""
-        self._mean = np.zeros(self._bins + 1)  # its last element is the sum of the weights
+        self._average.reset()
 
     def push(self, columns: DoubleArray) -> FloatArray:
         """(101, n) power of at most one frame -> (n, bins) natural logarithms."""
-        n = columns.shape[1]
-        power = self._power[:n]
-        power[:, :-1] = columns[: self._bins].T
-        power[:, -1] = 1.0
-        mean = self._recent[:n, :n] @ power
-        mean += self._past[:n] * self._mean
-        self._mean = mean[-1].copy()
-        ratio = power[:, :-1] / (mean[:, :-1] / mean[:, -1:] + self.FLOOR)
-        ratio += self.OFFSET
-        return np.log(ratio, out=ratio).astype(np.float32)
+        power = columns[: self._bins].T
+        ratio = power / (self._average.push(power) + SILENCE) + self.OFFSET
+        return np.log(ratio).astype(np.float32)
 
 
 _SCALINGS: dict[str, Callable[[int], Scaling]] = {
@@ -239,11 +259,11 @@ _SCALINGS: dict[str, Callable[[int], Scaling]] = {
 class FrontEnd:
     """What a model was trained on; stands in its file, and a mismatch is refused.
 
-    scaling: "power" (the assignment's raw power at -20 dBFS), "log" or "relative".
+    scaling: "power" (the assignment's raw power at -20 dBFS), "log" (against the level) or "relative" (bin by bin).
     bins: how many of the 101 bins the network reads, from the lowest.
     """
 
-    scaling: str = "relative"
+    scaling: str = "log"
     bins: int = BINS_BELOW_8_KHZ
     sample_rate: int = SAMPLE_RATE
     window: int = WINDOW

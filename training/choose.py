@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.frontend import SAMPLE_RATE, DoubleArray
+from model.frontend import DoubleArray
 from training.align import SILENCE
 from training.units import DIPHTHONGS, FRICATIVES, STOPS, VOWELS, Habits, Half, Sound
 
@@ -46,9 +46,14 @@ class Join:
 
 @dataclass(frozen=True)
 class Chain:
-    """One way to build a word. units: its half phones; joins: by the number of the unit after the cut."""
+    """One way to build a word.
+
+    units: its half phones; seconds: how long each of its phones should be; joins: by the number of the unit
+    after the cut.
+    """
 
     units: tuple[Half, ...]
+    seconds: tuple[float, ...]
     unit_costs: tuple[float, ...]
     joins: dict[int, Join]
 
@@ -56,11 +61,6 @@ class Chain:
     def score(self) -> float:
         """Cost per phone; 0 is natural speech."""
         return (sum(self.unit_costs) + sum(join.cost for join in self.joins.values())) / (len(self.units) / 2)
-
-    @property
-    def seconds(self) -> float:
-        """How long the word will be, about."""
-        return sum(half.end - half.start for half in self.units) / SAMPLE_RATE
 
 
 class Chooser:
@@ -73,17 +73,19 @@ class Chooser:
         self.lacking: list[str] = []  # phones that this speaker never said
         self._columns: list[list[Half]] = []
         self._costs: list[DoubleArray] = []
+        self._seconds: list[float] = []
         surrounded = [SILENCE, *phones, SILENCE]
         for place, name in enumerate(phones):
             column_of = {name} | ({"AH", "IH"} if name in {"AH", "IH"} else set())
             usual = habits.of(surrounded[place], name, surrounded[place + 2], place == 0, place == len(phones) - 1)
+            self._seconds.append(usual.duration * pace if usual else 0.0)
             for side in (0, 1):
                 column = [half for half in units if half.side == side and half.phone.name in column_of]
                 if not column or usual is None:
                     self.lacking.append(name)
                     return
                 wanted = surrounded[place + 2 * side]
-                costs = np.array([_unit_cost(half, name, wanted, usual.duration * pace, habits) for half in column])
+                costs = np.array([_unit_cost(half, name, wanted, self._seconds[-1], habits) for half in column])
                 best = np.argsort(costs, kind="stable")[:MOST]
                 self._columns.append([column[index] for index in best])
                 self._costs.append(costs[best])
@@ -160,7 +162,7 @@ class Chooser:
             if not units[number - 1].precedes(units[number]):
                 table = self._joins[number - 1][:, chosen[number - 1], chosen[number]]
                 joins[number] = Join(*(round(float(value), 3) for value in table))
-        return Chain(units, costs, joins)
+        return Chain(units, tuple(self._seconds), costs, joins)
 
 
 def alike(chain: Chain, other: Chain) -> float:

@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("-o", "--output", type=Path, required=True, metavar="NPZ", help="the model file to write")
     fit.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="decoded audio, checkpoints, log")
     fit.add_argument("--run-name", default="run", help="folder of this training below --work (default: %(default)s)")
-    fit.add_argument("--scaling", default="relative", choices=("relative", "log", "power"), help="features to train on")
+    fit.add_argument("--scaling", default="log", choices=("log", "relative", "power"), help="features to train on")
     fit.add_argument("--epochs", type=int, default=40)
     fit.add_argument("--epoch-batches", type=int, default=250, help="of 2.55 s of every stream (default: %(default)s)")
     fit.add_argument("--start", type=Path, metavar="NPZ", help="begin with the weights of this model file")

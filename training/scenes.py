@@ -33,11 +33,11 @@ class Recipe:
     pause_seconds: Range = (0.15, 1.5)
     excerpt_seconds: Range = (0.6, 3.0)  # of a long recording
     first_part: Range = (0.3, 0.75)  # of the word's duration
-    synthetic_speed: Range = (0.82, 1.22)  # resampling: pitch, formants and tempo together
+    synthetic_speed: Range = (0.78, 1.28)  # resampling: pitch, formants and tempo together
     real_speed: Range = (0.9, 1.12)
     speech_dbfs: Range = (-45.0, -14.0)  # of a scene
     event_db: Range = (-4.0, 4.0)  # of an event against its scene
-    snr_db: Range = (0.0, 40.0)
+    snr_db: Range = (-2.0, 40.0)
     clean: float = 0.2  # share of speech scenes with next to no noise
     noise_dbfs: Range = (-65.0, -18.0)  # of a scene without speech
     babble: float = 0.15  # share of speech scenes with someone else talking below
@@ -45,8 +45,8 @@ class Recipe:
     room: float = 0.6  # share of speech scenes in a reverberant room
     rt60_seconds: Range = (0.1, 0.6)
     direct_db: Range = (-2.0, 14.0)  # direct sound against reverberation
-    equaliser_db: float = 6.0  # standard deviation of the microphone's response
-    low_pass: float = 0.15  # share of scenes through a telephone or a cheap microphone
+    equaliser_db: float = 7.0  # standard deviation of the microphone's response
+    low_pass: float = 0.2  # share of scenes through a telephone or a cheap microphone
     low_pass_hz: Range = (3000.0, 7500.0)
     overdrive: float = 0.04  # share of scenes that clip
 

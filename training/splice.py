@@ -15,7 +15,8 @@ from model.frontend import FULL_SCALE, SAMPLE_RATE, DoubleArray, FloatArray
 from training.align import SILENCE
 from training.choose import Chain
 from training.corpus import Int16Array, to_int16
-from training.units import Sound
+from training.retime import retime
+from training.units import STOPS, Sound
 
 LOUD_DBFS = -20.0  # the level of a finished clip's loud parts
 PEAK = 0.9  # of full scale, at most
@@ -69,6 +70,7 @@ def splice(chain: Chain, sounds: Sequence[Sound]) -> Clip:
     gains = 10 ** (_gains_db(parts, sounds) / 20)
     joined = np.empty(0, np.float64)
     cuts: list[int] = []
+    begins: list[int] = []  # where each piece's first phone begins in what is joined
     half = 0  # of the last cross-fade, samples
     for number, (part, gain) in enumerate(zip(parts, gains, strict=True)):
         voiced = number + 1 < len(parts) and _voiced(part, parts[number + 1], sounds)
@@ -90,9 +92,32 @@ def splice(chain: Chain, sounds: Sequence[Sound]) -> Clip:
             overlap *= fade[::-1][:count]
             overlap += fade[:count] * piece[:count]
             piece = piece[count:]
+            begins.append(cuts[-1])
+        else:
+            begins.append(chain.units[0].start - part.start)
         joined = np.concatenate((joined, piece))
         half = next_half
-    return _finish(joined, cuts, parts)
+    before, after = _times(chain, parts, begins, len(joined))
+    joined = retime(joined, before, after)
+    return _finish(joined, [round(float(np.interp(cut, before, after))) for cut in cuts], parts)
+
+
+def _times(chain: Chain, parts: Sequence[Piece], begins: Sequence[int], length: int) -> tuple[DoubleArray, DoubleArray]:
+    """Where the half phones begin in what was joined, and where they shall begin so that phones last as long as usual."""
+    starts = [0.0]
+    for part, begin in zip(parts, begins, strict=True):
+        units = chain.units[part.first : part.last + 1]
+        starts += list(begin + np.cumsum([0, *(half.end - half.start for half in units[:-1])]))
+    starts.append(max(float(length), starts[-1] + 1))
+    before = np.maximum.accumulate(np.array(starts) + np.arange(len(starts)) * 1e-3)
+    spans = np.diff(before)
+    for number, unit in enumerate(chain.units):
+        phone = chain.units[number - unit.side].end - chain.units[number - unit.side].start
+        phone += chain.units[number - unit.side + 1].end - chain.units[number - unit.side + 1].start
+        wish = chain.seconds[number // 2] * SAMPLE_RATE / max(phone, 1)
+        least, most = (0.75, 1.1) if unit.phone.name in STOPS and unit.side else (0.5, 1.3)
+        spans[number + 1] *= float(np.clip(wish, least, most))
+    return before, np.concatenate(([0.0], np.cumsum(spans)))
 
 
 def _cut(sound: FloatArray, start: int, end: int) -> DoubleArray:

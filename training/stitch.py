@@ -120,7 +120,9 @@ def stitch_speaker(order: Order, speaker: Speaker, folder: Path) -> Outcome:
         chooser = Chooser(way, units, sounds, order.habits, pace)
         if chooser.lacking:
             rejected[f"a speaker never said {chooser.lacking[0]}"] += 1
-        found += [(chain.score, number, way, chain) for number, chain in enumerate(chooser.chains(TRIES * order.variants))]
+        found += [
+            (chain.score, number, way, chain) for number, chain in enumerate(chooser.chains(TRIES * order.variants))
+        ]
     clips: list[dict[str, Any]] = []
     for _, _, way, chain in sorted(found, key=lambda entry: entry[:2]):
         if len(clips) == order.variants:

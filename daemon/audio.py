@@ -13,16 +13,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from daemon.errors import AudioError
-from model.frontend import FRAME, FULL_SCALE, SAMPLE_RATE
-
-Samples = npt.NDArray[np.int16]
-Floats = npt.NDArray[np.float32]
+from daemon.resample import Resampler, Samples, to_float
+from model.frontend import FRAME, SAMPLE_RATE
 
 STDIN = "-"
-RATES = (1000, 768_000)  # Hz; what lies outside is a damaged header
 
 
 class Block(NamedTuple):
@@ -51,49 +47,6 @@ class Source(Protocol):
 def block_size(rate: int) -> int:
     """How many samples at this rate make up about one frame of the engine, 79.8 ms."""
     return max(1, round(FRAME * rate / SAMPLE_RATE))
-
-
-def to_float(samples: Samples) -> Floats:
-    """int16 -> floats of full scale 1.0, exactly."""
-    return samples.astype(np.float32) * np.float32(1 / FULL_SCALE)
-
-
-def to_int16(samples: Floats) -> Samples:
-    """Floats of full scale 1.0 -> int16, clipped; what is not a number becomes silence."""
-    scaled = np.rint(np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0) * FULL_SCALE)
-    return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
-
-
-class Resampler:
-    """Floats at one rate in, int16 at another out, block by block; equal rates pass through exactly.
-
-    Raises AudioError for a rate (Hz) that no recording has.
-    """
-
-    def __init__(self, rate: int, target: int = SAMPLE_RATE) -> None:
-        if not RATES[0] <= rate <= RATES[1]:
-            raise AudioError(f"a sample rate of {rate} Hz is outside {RATES[0]} to {RATES[1]} Hz")
-        self._rates = (rate, target)
-        self.reset()
-
-    def reset(self) -> None:
-        """Start of a new stream."""
-        self._stream: Any = None
-        if self._rates[0] != self._rates[1]:
-            import soxr  # most microphones need none
-
-            self._stream = soxr.ResampleStream(*self._rates, num_channels=1, dtype="float32")
-
-    def push(self, samples: Floats) -> Samples:
-        """(n,) floats -> (m,) int16; m varies, since the filter holds some back."""
-        # a single infinity would ring through the filter's whole length
-        finite = np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)
-        return to_int16(finite if self._stream is None else self._stream.resample_chunk(finite))
-
-    def flush(self) -> Samples:
-        """End of the stream: what the filter still holds."""
-        empty = np.empty(0, np.float32)
-        return to_int16(empty if self._stream is None else self._stream.resample_chunk(empty, last=True))
 
 
 class FileSource:

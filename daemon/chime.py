@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from daemon.audio import Samples, read_all, to_int16
+from daemon.audio import read_all
 from daemon.errors import AudioError
+from daemon.resample import Samples, to_int16
 from model.frontend import SAMPLE_RATE
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from daemon import chime, config, words
-from daemon.audio import STDIN, Samples, import_soundfile, open_input
+from daemon.audio import STDIN, import_soundfile, open_input
 from daemon.console import say, silence_libraries
 from daemon.errors import AudioError, ChimedError, UsageError
 from daemon.plot import Picture
+from daemon.resample import Samples
 from daemon.track import ChimeTrack
 from model.detector import Detection, Detector
 from model.frontend import SAMPLE_RATE
@@ -89,10 +90,14 @@ def _written_track(path: str) -> Iterator[ChimeTrack]:
     """A chime track that is written to this WAV. Raises ChimedError if it cannot be."""
     soundfile = import_soundfile()
     try:
-        with Path(path).open("wb") as raw, soundfile.SoundFile(raw, "w", SAMPLE_RATE, 1, "PCM_16", format="WAV") as out:
+        Path(path).open("wb").close()  # says why it fails, where libsndfile says "System error"
+    except OSError as error:
+        raise ChimedError(f"{path}: {error.strerror or error}") from error
+    try:
+        with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, "PCM_16", format="WAV") as out:
             yield ChimeTrack(out.write)
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise ChimedError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    except (soundfile.LibsndfileError, AssertionError) as error:  # soundfile asserts that all was written
+        raise ChimedError(f"{path}: cannot be written ({error or 'is the disk full?'})") from error
 
 
 def _line(file: str, detection: Detection) -> str:

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from daemon.audio import Block, Resampler, Samples, to_float
+from daemon.audio import Block
 from daemon.errors import AudioError
 from daemon.portaudio import Callback, Capture, PortAudio
+from daemon.resample import Resampler, Samples, to_float
 from model.frontend import FRAME
 
 QUEUE = 125  # blocks, 10 s: a sound server that paused for seconds delivers them all at once

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +15,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from daemon.audio import Resampler, Samples, block_size, to_float
+from daemon.audio import block_size
 from daemon.errors import AudioError
 from daemon.limited import LimitedCalls
+from daemon.resample import Resampler, Samples, to_float
 from model.frontend import SAMPLE_RATE
 
 OPEN_LIMIT = 5.0  # s
@@ -37,8 +37,6 @@ NO_DEVICE = (
 
 Kind = Literal["input", "output"]
 Callback = Callable[[Any, int, Any, Any], None]  # samples (n, channels), n, times, status
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

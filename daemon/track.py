@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from daemon.audio import Samples
+from daemon.resample import Samples
 from model.frontend import FRAME
 
 

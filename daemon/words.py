@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon import chime, config
-from daemon.audio import Samples
 from daemon.config import Settings, Word
 from daemon.errors import AudioError, ConfigError
 from daemon.hooks import Hook
+from daemon.resample import Samples
 from model import modelfile
 from model.modelfile import Model, ModelFileError
 

@@ -10,8 +10,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.audio import Block, FileSource, RawSource, Resampler, open_input, paced, read_all, to_float, to_int16
+from daemon.audio import Block, FileSource, RawSource, open_input, paced, read_all
 from daemon.errors import AudioError
+from daemon.resample import Resampler, to_float, to_int16
 from model.frontend import FRAME, SAMPLE_RATE, Samples
 
 

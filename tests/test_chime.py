@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from daemon.audio import Samples
 from daemon.chime import DURATION, LONGEST, NOTES, ChimePlayer, load, synthesise
 from daemon.errors import AudioError
 from daemon.limited import LimitedCalls
+from daemon.resample import Samples
 from model.frontend import FULL_SCALE, SAMPLE_RATE
 
 

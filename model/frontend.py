@@ -208,6 +208,7 @@ class LogScaling:
     def __init__(self, bins: int) -> None:
         # 3 dB an octave: power proportional to frequency makes pink noise, and roughly speech, flat
         self._emphasis = np.maximum(np.arange(bins), 0.5) * (SAMPLE_RATE / WINDOW / 1000)
+        self._counted = max(1, bins - 1)
         self._level = RunningMean(self.TIME_CONSTANT, 1)
 
     def reset(self) -> None:
@@ -217,7 +218,7 @@ class LogScaling:
     def push(self, columns: DoubleArray) -> FloatArray:
         """(101, n) power of at most one frame -> (n, bins) natural logarithms, scaled to a spread of about one."""
         power = columns[: len(self._emphasis)].T * self._emphasis
-        level = self._level.push(power[:, 1:].mean(axis=1, keepdims=True))
+        level = self._level.push(power[:, -self._counted :].mean(axis=1, keepdims=True))
         ratio = power / (level + SILENCE) + self.OFFSET
         return (np.log(ratio) * 0.4 + 1.5).astype(np.float32)
 

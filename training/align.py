@@ -84,7 +84,7 @@ def new_decoder(**options: Any) -> Decoder:
 
 def spell(text: str) -> list[str]:
     """The words of a text as the dictionary has them: lower case, no punctuation but the apostrophe."""
-    return re.findall(r"[^\W_]+(?:['’][^\W_]+)*", text.lower().replace("’", "'"))
+    return re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.lower().replace("\u2019", "'"))
 
 
 def pronunciations(phrase: str, decoder: Decoder) -> list[tuple[str, ...]]:
@@ -135,7 +135,7 @@ def align_all(folders: Sequence[Path], cache: Path, jobs: int) -> list[Speaker]:
     anew. Raises TrainingError if there is nothing to align or two folders share their name (and with it the
     names of their speakers).
     """
-    names = Counter(folder.resolve().name for folder in folders)
+    names = Counter(folder.name for folder in folders)
     if (twice := names.most_common(1)[0])[1] > 1:
         raise TrainingError(f"two folders of speech are named {twice[0]!r}; their speakers could not be told apart")
     new_decoder(lm=None)  # fails here, once, rather than in every worker

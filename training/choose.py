@@ -7,6 +7,7 @@ path. Where two units follow each other in one recording there is no join and no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -36,7 +37,10 @@ _PLACE = {phone: number for number, phones in enumerate(_PLACES) for phone in ph
 
 @dataclass(frozen=True)
 class Join:
-    """A cut between two recordings. cost: in all; the rest: how far apart the sound, level (dB), pitch (semitones) are."""
+    """A cut between two recordings.
+
+    cost: in all; shape, level (dB), pitch (semitones): how far apart the two sounds are.
+    """
 
     cost: float
     shape: float
@@ -117,7 +121,7 @@ class Chooser:
         loud = np.clip((np.maximum(level_a[:, None], level_b) + 35) / 25, 0.15, 1.0)
         left, right = self._columns[number - 1][0].phone.name, self._columns[number][0].phone.name
         cost = _cut_cost(left, right, inside=number % 2 == 1)
-        cost = cost + loud * (np.maximum(shape - 4, 0) / 6 + np.maximum(level - 3, 0) / 8 + voicing)
+        cost = cost + loud * (np.maximum(shape - 4, 0) / 8 + np.maximum(level - 3, 0) / 12 + 0.7 * voicing)
         table = np.stack([cost, shape, level, np.nan_to_num(pitch)])
         place = {(half.utterance, half.index, half.side): i for i, half in enumerate(self._columns[number])}
         for i, half in enumerate(self._columns[number - 1]):
@@ -180,15 +184,16 @@ def _unit_cost(half: Half, name: str, neighbour: str, duration: float, habits: H
     """How unlike what is wanted a half phone is. neighbour: wanted on its outer side; duration: s, of the phone."""
     phone = half.phone
     cost = _neighbour_cost(half, name, neighbour)
-    octaves = abs(np.log2(max(phone.duration, 0.01) / duration))
+    octaves = abs(math.log2(max(phone.duration, 0.01) / duration))
     cost += 0.4 * max(octaves - 0.3, 0) + 1.0 * max(octaves - 1, 0)
     usual = habits.of("", phone.name, "", first=phone.first, last=phone.last)
     if usual is not None:
-        cost += 0.4 * float(np.clip(np.log(max(phone.badness, 0.1) / max(usual.badness, 0.1)), 0, 3))
+        doubt = float(np.clip(np.log(max(phone.badness, 0.1) / max(usual.badness, 0.1)) + 0.3, 0, 3))
+        cost += (0.4 if name in VOWELS else 0.8) * doubt
     if phone.name != name:
         cost += 0.3 + (2.0 if phone.duration > REDUCED_SECONDS else 0.0)
-    if name in STOPS and neighbour == SILENCE and half.side == 1:
-        cost += float(np.clip((15 - half.release_db) / 6, 0, 2.5))  # a last stop must be heard to open
+    if name in STOPS and half.side == 1 and (neighbour == SILENCE or neighbour in VOWELS):
+        cost += float(np.clip((18 - half.release_db) / 8, 0, 2.0))  # such a stop must be heard to open
     return cost
 
 
@@ -198,8 +203,8 @@ def _neighbour_cost(half: Half, name: str, wanted: str) -> float:
     phone = half.phone
     if wanted == SILENCE:
         at_edge = phone.last if half.side else phone.first
-        return 0.5 if at_edge else 1.2
-    weight = 0.5 if name in STOPS else 1.0 if name in VOWELS else 0.7
+        return 0.5 if at_edge else 1.5
+    weight = 0.8 if name in STOPS else 1.5 if name in VOWELS else 1.0
     same_place = half.neighbour in _PLACE and _PLACE[half.neighbour] == _PLACE.get(wanted)
     return weight * (0.25 if same_place else 0.8)
 

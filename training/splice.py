@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def pieces(chain: Chain, sounds: Sequence[Sound]) -> list[Piece]:
     """The stretches between a path's joins; at the ends of the word with some of the silence beside it."""
     bounds = [0, *sorted(chain.joins), len(chain.units)]
     found = []
-    for first, after in zip(bounds, bounds[1:], strict=False):
+    for first, after in pairwise(bounds):
         units = chain.units[first:after]
         start, end = units[0].start, units[-1].end
         if first == 0 and units[0].neighbour == SILENCE:
@@ -65,45 +66,37 @@ def pieces(chain: Chain, sounds: Sequence[Sound]) -> list[Piece]:
 
 
 def splice(chain: Chain, sounds: Sequence[Sound]) -> Clip:
-    """Join a path's pieces into one clip."""
+    """Join a chain's pieces into one clip, its phones as long as they should be."""
     parts = pieces(chain, sounds)
     gains = 10 ** (_gains_db(parts, sounds) / 20)
-    joined = np.empty(0, np.float64)
-    cuts: list[int] = []
-    begins: list[int] = []  # where each piece's first phone begins in what is joined
-    half = 0  # of the last cross-fade, samples
-    for number, (part, gain) in enumerate(zip(parts, gains, strict=True)):
-        voiced = number + 1 < len(parts) and _voiced(part, parts[number + 1], sounds)
-        next_half = 0
-        if number + 1 < len(parts):
-            next_half = round((_VOICED_FADE if voiced else _OTHER_FADE) * SAMPLE_RATE / 2)
+    voiced = [_voiced(before, after, sounds) for before, after in pairwise(parts)]
+    # half of each cross-fade, in samples; none after the last piece
+    reach = [round((_VOICED_FADE if both else _OTHER_FADE) * SAMPLE_RATE / 2) for both in voiced] + [0]
+    first = parts[0]
+    joined = gains[0] * _cut(sounds[first.utterance].samples, first.start, first.end + reach[0])
+    begins = [chain.units[0].start - first.start]  # where each piece's first phone begins in what is joined
+    for part, gain, both, half, after in zip(parts[1:], gains[1:], voiced, reach, reach[1:], strict=False):
         sound = sounds[part.utterance].samples
-        shift = 0
-        if half and _voiced(parts[number - 1], part, sounds):
-            shift = _best_shift(joined[-2 * half :], sound, part.start - half)
-        piece = gain * _cut(sound, part.start + shift - half, part.end + next_half)
-        if half:
-            cuts.append(len(joined) - half)
-            fade = np.linspace(0, 1, 2 * half)
-            if not _voiced(parts[number - 1], part, sounds):  # unlike waves add in power
-                fade = np.sin(fade * np.pi / 2)
-            count = min(2 * half, len(piece))
-            overlap = joined[len(joined) - 2 * half :][:count]
-            overlap *= fade[::-1][:count]
-            overlap += fade[:count] * piece[:count]
-            piece = piece[count:]
-            begins.append(cuts[-1])
-        else:
-            begins.append(chain.units[0].start - part.start)
-        joined = np.concatenate((joined, piece))
-        half = next_half
-    before, after = _times(chain, parts, begins, len(joined))
-    joined = retime(joined, before, after)
-    return _finish(joined, [round(float(np.interp(cut, before, after))) for cut in cuts], parts)
+        shift = _best_shift(joined[-2 * half :], sound, part.start - half) if both else 0
+        begins.append(len(joined) - half)
+        piece = gain * _cut(sound, part.start + shift - half, part.end + after)
+        joined = _cross_fade(joined, piece, 2 * half, alike=both)
+    before, wanted = _times(chain, parts, begins, len(joined))
+    cuts = [round(float(np.interp(begin, before, wanted))) for begin in begins[1:]]
+    return _finish(retime(joined, before, wanted), cuts, parts)
+
+
+def _cross_fade(before: DoubleArray, after: DoubleArray, length: int, *, alike: bool) -> DoubleArray:
+    """Go over from one to the other in so many samples."""
+    fade = np.linspace(0, 1, length)
+    if not alike:  # unlike waves add in power
+        fade = np.sin(fade * np.pi / 2)
+    overlap = before[-length:] * fade[::-1] + after[:length] * fade
+    return np.concatenate((before[:-length], overlap, after[length:]))
 
 
 def _times(chain: Chain, parts: Sequence[Piece], begins: Sequence[int], length: int) -> tuple[DoubleArray, DoubleArray]:
-    """Where the half phones begin in what was joined, and where they shall begin so that phones last as long as usual."""
+    """Where the half phones begin in what was joined, and where they shall, so that phones last as long as usual."""
     starts = [0.0]
     for part, begin in zip(parts, begins, strict=True):
         units = chain.units[part.first : part.last + 1]
@@ -121,7 +114,7 @@ def _times(chain: Chain, parts: Sequence[Piece], begins: Sequence[int], length: 
 
 
 def _cut(sound: FloatArray, start: int, end: int) -> DoubleArray:
-    """Samples from start to end; zeros where there are none."""
+    """Samples from start to end; zeros where the recording has none."""
     inner = sound[max(start, 0) : max(end, 0)].astype(np.float64)
     return np.pad(inner, (max(-start, 0), max(end - max(start, 0) - len(inner), 0)))
 
@@ -144,7 +137,7 @@ def _gains_db(parts: Sequence[Piece], sounds: Sequence[Sound]) -> DoubleArray:
     """A gain for each piece, so that levels meet at the joins: least squares, loud joins counting most."""
     count = len(parts)
     rows, wanted = [0.4 * np.eye(count)], [np.zeros(count)]  # without need, no gain
-    for number, (before, after) in enumerate(zip(parts, parts[1:], strict=False)):
+    for number, (before, after) in enumerate(pairwise(parts)):
         a, b = sounds[before.utterance], sounds[after.utterance]
         level_a, level_b = a.level[a.frame(before.end)], b.level[b.frame(after.start)]
         weight = float(np.clip((min(level_a, level_b) + 30) / 25, 0.05, 1.0))

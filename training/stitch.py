@@ -23,9 +23,9 @@ import soundfile
 from tqdm import tqdm
 
 from model.frontend import SAMPLE_RATE
-
 from training.align import Speaker, align_all, in_processes, new_decoder, pronunciations
 from training.choose import Chain, Chooser
+from training.corpus import SPLITS, split_of
 from training.errors import TrainingError
 from training.hearing import Listener, rivals
 from training.splice import Clip, splice
@@ -34,9 +34,10 @@ from training.units import Habits, Sound, halves
 CLIPS = "positives-stitched"
 MANIFEST = "manifest.jsonl"
 PHONE_SECONDS = (0.06, 0.17)  # a phone takes between these on average, or the word is too fast or too slow
-MOST_SCORE = 1.6  # cost per phone
-MOST_JOIN = 3.5  # cost of the worst join
-TRIES = 3  # ways looked at for each clip that is wanted
+MOST_SCORE = 3.6  # cost per phone
+MOST_JOIN = 4.5  # cost of the worst join
+TRIES = 5  # ways looked at for each clip that is wanted
+UNHEARD = "PocketSphinx did not hear the word"
 _VERSION = 1  # of what `speakers/` holds
 
 
@@ -54,10 +55,23 @@ class Order:
 
 @dataclass(frozen=True)
 class Outcome:
-    """clips: entries of the manifest; rejected: reasons, counted by clips (or, for a lacking phone, by speakers)."""
+    """clips: entries of the manifest; attempts: what became of each that was tried, empty if it was kept."""
 
     clips: list[dict[str, Any]]
-    rejected: Counter[str]
+    attempts: list[str]
+
+    def summary(self) -> str:
+        """How many voices and clips there are, and what was rejected."""
+        voices = Counter(entry["speaker"] for entry in self.clips)
+        lines = [f"{len(self.clips)} clips of {len(voices)} voices, from {len(self.attempts)} attempts"]
+        by_split = Counter(split_of(group) for group in voices)
+        lines.append("voices: " + ", ".join(f"{by_split[name]} {name}" for name, _ in SPLITS))
+        unheard = self.attempts.count(UNHEARD)
+        share = len(self.clips) / (len(self.clips) + unheard) if self.clips else 0.0
+        lines.append(f"PocketSphinx hears the word in {share:.0%} of those that are otherwise good enough")
+        for reason, count in Counter(filter(None, self.attempts)).most_common():
+            lines.append(f"rejected: {count} times {reason}")
+        return "\n".join(lines)
 
 
 def stitch(phrase: str, folders: Sequence[Path], output: Path, work: Path, variants: int, jobs: int) -> Outcome:
@@ -71,17 +85,17 @@ def stitch(phrase: str, folders: Sequence[Path], output: Path, work: Path, varia
     order = Order(phrase, ways, tuple(rivals(phrase)), variants, Habits(speakers), output)
     tasks = [(order, speaker) for speaker in speakers]
     results = in_processes(_stitch_speaker, tasks, jobs)
-    outcome = Outcome([], Counter())
+    outcome = Outcome([], [])
     for result in tqdm(results, total=len(tasks), desc="stitch", unit="speaker"):
         outcome.clips.extend(result.clips)
-        outcome.rejected.update(result.rejected)
+        outcome.attempts.extend(result.attempts)
     left_out = Counter[str]()
     for speaker in speakers:
         left_out.update(speaker.left_out)
     for reason, count in left_out.most_common(5):
         tqdm.write(f"{count} recordings left out: {reason}")
     if not outcome.clips:
-        reason = next(iter(outcome.rejected), "no recording could be aligned")
+        reason = Counter(outcome.attempts).most_common(1)[0][0] if outcome.attempts else "no recording could be aligned"
         raise TrainingError(f"no clip of {phrase!r} came of {len(speakers)} speakers: {reason}")
     partial = output / f"{MANIFEST}.part"
     partial.write_text("".join(json.dumps(entry) + "\n" for entry in outcome.clips))
@@ -96,14 +110,14 @@ def _stitch_speaker(task: tuple[Order, Speaker]) -> Outcome:
     done = order.output / "speakers" / f"{speaker.group.replace('/', '-')}-{key}.json"
     if done.exists():
         content = json.loads(done.read_text())
-        return Outcome(content["clips"], Counter(content["rejected"]))
+        return Outcome(content["clips"], content["attempts"])
     folder = order.output / CLIPS / speaker.group
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob("[0-9][0-9].flac"):
         stale.unlink()
     outcome = stitch_speaker(order, speaker, folder)
     done.parent.mkdir(parents=True, exist_ok=True)
-    done.write_text(json.dumps({"clips": outcome.clips, "rejected": outcome.rejected}))
+    done.write_text(json.dumps({"clips": outcome.clips, "attempts": outcome.attempts}))
     return outcome
 
 
@@ -114,12 +128,12 @@ def stitch_speaker(order: Order, speaker: Speaker, folder: Path) -> Outcome:
     units = halves(speaker.utterances, sounds, wanted)
     pace = order.habits.pace(speaker)
     listener = Listener(order.phrase, list(order.others))
-    rejected = Counter[str]()
+    attempts: list[str] = []
     found = []
     for way in order.ways:
         chooser = Chooser(way, units, sounds, order.habits, pace)
         if chooser.lacking:
-            rejected[f"a speaker never said {chooser.lacking[0]}"] += 1
+            attempts.append(f"a speaker who never said {chooser.lacking[0]}")
         found += [
             (chain.score, number, way, chain) for number, chain in enumerate(chooser.chains(TRIES * order.variants))
         ]
@@ -131,15 +145,15 @@ def stitch_speaker(order: Order, speaker: Speaker, folder: Path) -> Outcome:
         reason = _fault(chain, clip)
         heard = "" if reason else listener.hears(clip.samples)
         if not reason and heard != listener.phrase:
-            reason = "PocketSphinx did not hear the word in it"
+            reason = UNHEARD
+        attempts.append(reason)
         if reason:
-            rejected[reason] += 1
             continue
         name = folder / f"{len(clips):02d}.flac"
         soundfile.write(name, clip.samples, SAMPLE_RATE, subtype="PCM_16")
         entry = {"file": f"{speaker.group}/{name.name}", "speaker": speaker.group, "phrase": order.phrase}
-        clips.append(entry | {"rank": len(clips)} | _history(chain, clip, way, sounds))
-    return Outcome(clips, rejected)
+        clips.append(entry | {"rank": len(clips), "attempt": len(attempts)} | _history(chain, clip, way, sounds))
+    return Outcome(clips, attempts)
 
 
 def _fault(chain: Chain, clip: Clip) -> str:

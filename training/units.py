@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import soxr
 
 from model.frontend import FULL_SCALE, SAMPLE_RATE, DoubleArray, FloatArray
 from training.align import SILENCE, Phone, Speaker, Utterance
@@ -23,15 +24,20 @@ HOP = SAMPLE_RATE // 200  # samples between two descriptions, 5 ms
 LEVEL_DBFS = -26.0  # to which the speech in every recording is brought
 CEPSTRA = 12
 _WINDOW = 882  # samples, 20 ms
-_PITCH_WINDOW = 2048  # samples, 46 ms
+_PITCH_WINDOW = 512  # samples at a quarter of the rate, 46 ms
 _PITCH_HZ = (70.0, 450.0)
 _BANDS = 26  # between 100 Hz and 7.6 kHz, on the mel scale
 _ENOUGH = 20  # phones for a median
 
-VOWELS = frozenset("AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split())
-DIPHTHONGS = frozenset("AW AY EY OW OY".split())
-STOPS = frozenset("P B T D K G CH JH".split())  # affricates have a closure, too
-FRICATIVES = frozenset("F V TH DH S Z SH ZH HH".split())
+
+def _set(phones: str) -> frozenset[str]:
+    return frozenset(phones.split())
+
+
+VOWELS = _set("AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW")
+DIPHTHONGS = _set("AW AY EY OW OY")
+STOPS = _set("P B T D K G CH JH")  # affricates have a closure, too
+FRICATIVES = _set("F V TH DH S Z SH ZH HH")
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,11 @@ class Usual:
 
 
 class Habits:
-    """Medians over all speakers: by the phone and both neighbours where there are enough, else by its place in the word, else by the phone."""
+    """Medians over all speakers.
+
+    Those of a phone between the same neighbours where there are enough, else of the phone in the same place of
+    a word, else of the phone.
+    """
 
     def __init__(self, speakers: Iterable[Speaker]) -> None:
         seen: dict[tuple[object, ...], list[tuple[float, float]]] = defaultdict(list)
@@ -121,28 +131,31 @@ class Sound:
     @cached_property
     def pitch(self) -> DoubleArray:
         """(frames,) in semitones above 1 Hz; NaN where there is no voice."""
-        frames = _frames(self.samples, _PITCH_WINDOW)
+        # a quarter of the rate will do, and half a sample of it is half a semitone at the most
+        quarter = soxr.resample(self.samples, SAMPLE_RATE, SAMPLE_RATE / 4)
+        frames = _frames(quarter, _PITCH_WINDOW, HOP // 4)[: len(self.level)]
         frames = frames - frames.mean(axis=1, keepdims=True)
         window = np.hanning(_PITCH_WINDOW)
         likeness = np.fft.irfft(np.square(np.abs(np.fft.rfft(frames * window, 2 * _PITCH_WINDOW))))
         own = np.fft.irfft(np.square(np.abs(np.fft.rfft(window, 2 * _PITCH_WINDOW))))
-        shortest, longest = (round(SAMPLE_RATE / hertz) for hertz in reversed(_PITCH_HZ))
+        shortest, longest = (round(SAMPLE_RATE / 4 / hertz) for hertz in reversed(_PITCH_HZ))
         lags = np.arange(shortest, longest)
         scaled = likeness[:, lags] / (likeness[:, :1] + 1e-12) * (own[0] / own[lags])
         # the first lag nearly as good as the best: half the pitch fits equally well
         first = np.argmax(scaled > 0.9 * scaled.max(axis=1, keepdims=True), axis=1)
-        peak = first + np.array([np.argmax(row[at : at + 40]) for row, at in zip(scaled, first, strict=True)])
+        peak = first + np.array([np.argmax(row[at : at + 10]) for row, at in zip(scaled, first, strict=True)])
         voiced = (scaled.max(axis=1) > 0.55) & (self.level[: len(scaled)] > -30)
-        return np.where(voiced, 12 * np.log2(SAMPLE_RATE / lags[np.minimum(peak, len(lags) - 1)]), np.nan)
+        pitch = np.where(voiced, 12 * np.log2(SAMPLE_RATE / 4 / lags[np.minimum(peak, len(lags) - 1)]), np.nan)
+        return np.pad(pitch, (0, len(self.level) - len(pitch)), constant_values=np.nan)
 
     def frame(self, sample: int) -> int:
         """The description nearest to a sample."""
         return min(max(round(sample / HOP), 0), len(self.level) - 1)
 
 
-def _frames(samples: FloatArray, window: int) -> FloatArray:
+def _frames(samples: FloatArray, window: int, hop: int = HOP) -> FloatArray:
     padded = np.pad(samples, (window // 2, window))
-    return np.lib.stride_tricks.sliding_window_view(padded, window)[: len(samples) + 1 : HOP]
+    return np.lib.stride_tricks.sliding_window_view(padded, window)[: len(samples) + 1 : hop]
 
 
 def _mel_filters() -> DoubleArray:

@@ -29,13 +29,17 @@ def retime(samples: DoubleArray, before: DoubleArray, after: DoubleArray) -> Dou
     weight = np.zeros_like(result)
     at = margin - _HOP
     for start in range(0, length + _HOP, _HOP):  # in the result, which is padded by one hop
-        wanted = round(float(np.interp(start, after, before))) - _HOP + margin
+        past_end = max(start - length, 0)
+        wanted = round(float(np.interp(start, after, before))) + past_end - _HOP + margin
         if start:
-            goes_on = padded[at + _HOP : at + 3 * _HOP]
-            around = padded[max(wanted - _REACH, 0) : wanted + _REACH + 2 * _HOP]
+            at += _HOP
+            goes_on = padded[at : at + 2 * _HOP]
+            first = max(wanted - _REACH, 0)
+            first += (at - first) % _STRIDE  # so that going on as it was is among the choices
+            around = padded[first : wanted + _REACH + 2 * _HOP]
             windows = np.lib.stride_tricks.sliding_window_view(around, 2 * _HOP)[::_STRIDE]
             power = np.sqrt(np.sum(np.square(windows), axis=1)) + 1e-9
-            at = max(wanted - _REACH, 0) + _STRIDE * int(np.argmax(windows @ goes_on / power))
+            at = first + _STRIDE * int(np.argmax(windows @ goes_on / power))
         result[start : start + 2 * _HOP] += window * padded[at : at + 2 * _HOP]
         weight[start : start + 2 * _HOP] += window
     return (result / np.maximum(weight, 1e-3))[_HOP : _HOP + length]

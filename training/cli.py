@@ -27,7 +27,7 @@ def _speak(arguments: argparse.Namespace) -> None:
 def _fit(arguments: argparse.Namespace) -> None:
     _limit_threads()
     from model.frontend import FrontEnd
-    from model.modelfile import load, save
+    from model.modelfile import load
     from training.batches import Folders, Plan
     from training.fit import Fit, Schedule
     from training.scenes import Recipe
@@ -49,8 +49,9 @@ def _fit(arguments: argparse.Namespace) -> None:
     )
     schedule = Schedule(epochs=arguments.epochs, learning_rate=arguments.learning_rate, threads=arguments.threads)
     start = load(arguments.start) if arguments.start else None
-    model = Fit(arguments.word, plan, schedule, arguments.work / arguments.run_name, start).run()
-    save(arguments.output, model)
+    fit = Fit(arguments.word, plan, schedule, arguments.work / arguments.run_name, start)
+    fit.run()
+    fit.export(arguments.output)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

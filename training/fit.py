@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from model.modelfile import Model, save
+from model.modelfile import Model
 from model.network import UNITS
 from training.batches import CHUNK_STEPS, Batch, Plan, Producer
 from training.corpus import Corpus
 from training.errors import TrainingError
 from training.evaluate import THRESHOLDS, FalseAccepts, Recall
+from training.export import export
 
 CHECKPOINT = "checkpoint.npz"
 
@@ -176,8 +177,7 @@ class Fit:
         self._store()
         entry: dict[str, Any] = {"epoch": self._epoch, "loss": round(float(np.mean(losses)), 5)}
         if self._epoch % self._schedule.measure_every == 0 or self._epoch == self._schedule.epochs:
-            model = self.model()
-            save(self._folder / "latest.npz", model)
+            model = self.export(self._folder / "latest.npz")
             entry |= measure(model, self._plan)
         with (self._folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(entry) + "\n")
@@ -185,18 +185,31 @@ class Fit:
 
     def model(self) -> Model:
         """The averaged weights as a model file holds them."""
-        from training.network import build, weights
+        from training.network import weights
 
-        clip = build(self._plan.front_end.bins, columns=None).clip
-        for variable, average in zip(clip.weights, self._average_variables, strict=True):
-            variable.assign(average.numpy())
+        folded = weights(self._averaged())
         samples = CHUNK_STEPS * self._plan.rows * self._plan.epoch_steps * self._epoch
         training = self._describe() | {
             "code": code_version(),
             "epochs_done": self._epoch,
             "hours_heard": round(samples * 320 / 44100 / 3600, 1),
         }
-        return Model(self._word, weights(clip), self._plan.front_end, threshold=0.5, training=training)
+        return Model(self._word, folded, self._plan.front_end, threshold=0.5, training=training)
+
+    def export(self, path: Path) -> Model:
+        """Write the model file. Raises TrainingError, and writes nothing, if our engine disagrees with Keras."""
+        model = self.model()
+        export(path, model, self._averaged())
+        return model
+
+    def _averaged(self) -> Any:
+        """A Keras network with the averaged weights."""
+        from training.network import build
+
+        clip = build(self._plan.front_end.bins, columns=None).clip
+        for variable, average in zip(clip.weights, self._average_variables, strict=True):
+            variable.assign(average.numpy())
+        return clip
 
 
 def measure(model: Model, plan: Plan, limit: int = 100) -> dict[str, Any]:

@@ -78,6 +78,13 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     print(json.dumps(as_json(points), indent=1) if arguments.json else table(points))
 
 
+def _import(arguments: argparse.Namespace) -> None:
+    from model.modelfile import save
+    from training.legacy import import_assignment
+
+    save(arguments.output, import_assignment(arguments.architecture, arguments.weights))
+
+
 def _limit_threads() -> None:
     # one thread for numpy's little products: more of them only wait for each other
     for library in ("OPENBLAS", "OMP", "MKL"):
@@ -85,6 +92,8 @@ def _limit_threads() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from training.stitch_cli import add_stitch
+
     parser = argparse.ArgumentParser(prog="chimed-train", description="Train a wake word, offline.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -98,6 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     speak.add_argument("--words", type=Path, metavar="FILE", help="word list instead of the machine's dictionary")
     speak.add_argument("--seed", type=int, default=0)
     speak.set_defaults(run=_speak)
+
+    add_stitch(commands)
 
     fit = commands.add_parser("fit", help="train the network on folders of recordings")
     fit.add_argument("word", help="the word or phrase, as the model file will name it")
@@ -142,6 +153,12 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="keeps decoded audio")
     evaluate.add_argument("--json", action="store_true")
     evaluate.set_defaults(run=_evaluate)
+
+    legacy = commands.add_parser("import", help="turn the assignment's model.json and model.h5 into a model file")
+    legacy.add_argument("architecture", type=Path, metavar="JSON")
+    legacy.add_argument("weights", type=Path, metavar="H5")
+    legacy.add_argument("-o", "--output", type=Path, required=True, metavar="NPZ", help="the model file to write")
+    legacy.set_defaults(run=_import)
     return parser
 
 

@@ -1,0 +1,80 @@
+"""`chimed-train` as a user types it: real commands, one sentence for every error."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from examples import random_model
+from shared import seed
+
+from model.modelfile import load, save
+
+COMMAND = [sys.executable, "-c", "import sys; from training.cli import main; sys.exit(main())"]
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom training.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+        "print(sorted({'numpy', 'tensorflow', 'scipy', 'matplotlib'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.endswith("[]\n")
+    for command in ("speak", "stitch", "fit", "evaluate", "import"):
+        assert command in result.stdout
+
+
+def test_a_missing_folder_or_model_is_one_sentence(tmp_path) -> None:
+    nowhere = tmp_path / "nowhere"
+    save(tmp_path / "tok.npz", random_model())
+    missing = run("evaluate", tmp_path / "tok.npz", "--speech", nowhere, "--work", tmp_path)
+    assert (missing.returncode, missing.stderr) == (1, f"chimed-train: {nowhere}: no such folder\n")
+    no_model = run("evaluate", nowhere / "x.npz", "--work", tmp_path)
+    assert no_model.returncode == 1
+    assert no_model.stderr.startswith(f"chimed-train: {nowhere}/x.npz: ")
+    assert "Traceback" not in no_model.stderr
+
+
+def test_evaluate_prints_a_table_or_json(tmp_path) -> None:
+    save(tmp_path / "tok.npz", random_model())
+    for name in ("words", "speech"):
+        (tmp_path / name).mkdir()
+        noise = 0.1 * np.random.default_rng(0).standard_normal(16_000)
+        soundfile.write(tmp_path / name / "a.wav", noise, 16_000)
+    arguments = ["evaluate", tmp_path / "tok.npz", "--positives", tmp_path / "words", "--speech", tmp_path / "speech"]
+    arguments += ["--work", tmp_path, "--threshold", 0.5, "--snr", 5]
+    text = run(*arguments)
+    assert text.returncode == 0, text.stderr
+    assert "heard: words, quiet (1)" in text.stdout
+    assert "heard: words, 5 dB (1)" in text.stdout
+    data = json.loads(run(*arguments, "--json").stdout)
+    assert data[0]["threshold"] == 0.5
+    assert data[0]["false_accepts"]["speech"]["hours"] == pytest.approx(1.5 / 3600, abs=1e-4)
+
+
+@pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
+def test_speak_makes_both_sides_of_a_training_set(tmp_path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("captivate active motivate table zebra garden")
+    result = run("speak", "activate", "-o", tmp_path / "out", "--positives", 4, "--negatives", 8, "--words", words)
+    assert result.returncode == 0, result.stderr
+    assert len(list((tmp_path / "out" / "positives").glob("*.flac"))) == 4
+    assert len(list((tmp_path / "out" / "negatives").glob("*.flac"))) == 8
+    said = [json.loads(line)["text"] for line in (tmp_path / "out/positives/manifest.jsonl").read_text().splitlines()]
+    assert said == ["activate"] * 4
+    assert "near words:" in result.stdout
+
+
+def test_the_assignments_weights_become_a_model_file(tmp_path) -> None:
+    result = run("import", seed() / "model.json", seed() / "model.h5", "-o", tmp_path / "seed.npz")
+    assert result.returncode == 0, result.stderr
+    model = load(tmp_path / "seed.npz")
+    assert (model.word, model.front_end.scaling, model.front_end.bins) == ("activate", "power", 101)

@@ -10,16 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from model.frontend import DoubleArray
 from training.align import SILENCE
-from training.units import DIPHTHONGS, FRICATIVES, STOPS, VOWELS, Habits, Half, Sound
+from training.units import DIPHTHONGS, FRICATIVES, PLOSIVES, STOPS, VOWELS, Habits, Half, Sound
 
 MOST = 400  # candidates for one place: the cheapest
 REPEAT = 0.5  # cost of a unit for each time that an earlier variant used it
 MOST_ALIKE = 0.7  # share of a variant's time that may come from the same units as an earlier one's
+REDUCED = {"AH", "IH"}
 REDUCED_SECONDS = 0.09  # AH and IH as short as that are the same schwa
 
 _PLACES = [
@@ -49,50 +51,86 @@ class Join:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Half a phone of the word. phone: its number; side: 0 the first half, 1 the second."""
+
+    phone: int
+    side: int
+
+    @property
+    def number(self) -> int:
+        """Counted in half phones from the start of the word."""
+        return 2 * self.phone + self.side
+
+
+def places(phones: Sequence[str]) -> list[Place]:
+    """The half phones that a word is made of.
+
+    Of two stops in a row ("act") the first is not released: its closure and the second's release are enough.
+    """
+    closed = [left in PLOSIVES and right in STOPS for left, right in pairwise(phones)]
+    shut, opened = [*closed, False], [False, *closed]
+    return [
+        Place(number, side)
+        for number in range(len(phones))
+        for side in (0, 1)
+        if not (shut[number] if side else opened[number])
+    ]
+
+
+@dataclass(frozen=True)
 class Chain:
     """One way to build a word.
 
-    units: its half phones; seconds: how long each of its phones should be; joins: by the number of the unit
-    after the cut.
+    units: its half phones; places: of each, which half of which phone of the word it is; unit_costs; joins: by the
+    number of the unit after the cut.
     """
 
     units: tuple[Half, ...]
-    seconds: tuple[float, ...]
+    places: tuple[Place, ...]
     unit_costs: tuple[float, ...]
     joins: dict[int, Join]
 
     @property
     def score(self) -> float:
         """Cost per phone; 0 is natural speech."""
-        return (sum(self.unit_costs) + sum(join.cost for join in self.joins.values())) / (len(self.units) / 2)
+        return (sum(self.unit_costs) + sum(join.cost for join in self.joins.values())) / self.phones
+
+    @property
+    def phones(self) -> int:
+        """Of the word."""
+        return self.places[-1].phone + 1
 
 
 class Chooser:
     """The candidates for every half phone of a word, and what it costs to join them."""
 
     def __init__(
-        self, phones: Sequence[str], units: Sequence[Half], sounds: Sequence[Sound], habits: Habits, pace: float
+        self,
+        phones: Sequence[str],
+        seconds: Sequence[float],
+        units: Sequence[Half],
+        sounds: Sequence[Sound],
+        habits: Habits,
     ) -> None:
+        """Phones of the word and how long they should be; the speaker's units and recordings."""
         self._sounds = sounds
-        self.lacking: list[str] = []  # phones that this speaker never said
+        self._places = places(phones)
+        self.lacking = ""  # a phone that this speaker never said
         self._columns: list[list[Half]] = []
         self._costs: list[DoubleArray] = []
-        self._seconds: list[float] = []
         surrounded = [SILENCE, *phones, SILENCE]
-        for place, name in enumerate(phones):
-            column_of = {name} | ({"AH", "IH"} if name in {"AH", "IH"} else set())
-            usual = habits.of(surrounded[place], name, surrounded[place + 2], place == 0, place == len(phones) - 1)
-            self._seconds.append(usual.duration * pace if usual else 0.0)
-            for side in (0, 1):
-                column = [half for half in units if half.side == side and half.phone.name in column_of]
-                if not column or usual is None:
-                    self.lacking.append(name)
-                    return
-                wanted = surrounded[place + 2 * side]
-                costs = np.array([_unit_cost(half, name, wanted, self._seconds[-1], habits) for half in column])
-                best = np.argsort(costs, kind="stable")[:MOST]
-                self._columns.append([column[index] for index in best])
-                self._costs.append(costs[best])
+        for place in self._places:
+            name, wanted = phones[place.phone], surrounded[place.phone + 2 * place.side]
+            names = {name} | (REDUCED if name in REDUCED else set())
+            column = [half for half in units if half.side == place.side and half.phone.name in names]
+            if not column:
+                self.lacking = name
+                return
+            costs = np.array([_unit_cost(half, name, wanted, seconds[place.phone], habits) for half in column])
+            best = np.argsort(costs, kind="stable")[:MOST]
+            self._columns.append([column[index] for index in best])
+            self._costs.append(costs[best])
         self._joins = [self._join_costs(number) for number in range(1, len(self._columns))]
 
     def _features(self, number: int, *, at_end: bool) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
@@ -108,7 +146,7 @@ class Chooser:
         return np.array(shapes), np.array(levels), np.array(pitches)
 
     def _join_costs(self, number: int) -> DoubleArray:
-        """(5, units before, units after): cost, shape, level, pitch of the cut before this place; 0 where none is."""
+        """(4, units before, units after): cost, shape, level, pitch of the cut before this place; 0 where none is."""
         shape_a, level_a, pitch_a = self._features(number - 1, at_end=True)
         shape_b, level_b, pitch_b = self._features(number, at_end=False)
         shape = np.sqrt(np.mean(np.square(shape_a[:, None] - shape_b), axis=2))  # dB
@@ -120,14 +158,14 @@ class Chooser:
         # what is quiet is heard less
         loud = np.clip((np.maximum(level_a[:, None], level_b) + 35) / 25, 0.15, 1.0)
         left, right = self._columns[number - 1][0].phone.name, self._columns[number][0].phone.name
-        cost = _cut_cost(left, right, inside=number % 2 == 1)
+        cost = _cut_cost(left, right, inside=self._places[number].side == 1)
         cost = cost + loud * (np.maximum(shape - 4, 0) / 8 + np.maximum(level - 3, 0) / 12 + 0.7 * voicing)
         table = np.stack([cost, shape, level, np.nan_to_num(pitch)])
-        place = {(half.utterance, half.index, half.side): i for i, half in enumerate(self._columns[number])}
+        steps = self._places[number].number - self._places[number - 1].number
         for i, half in enumerate(self._columns[number - 1]):
-            after = (half.utterance, half.index + half.side, 1 - half.side)
-            if after in place:
-                table[:, i, place[after]] = 0
+            for j, other in enumerate(self._columns[number]):
+                if half.precedes(other, steps):
+                    table[:, i, j] = 0
         return table
 
     def _cheapest(self, penalties: Sequence[DoubleArray]) -> list[int]:
@@ -163,10 +201,11 @@ class Chooser:
         costs = tuple(float(cost[index]) for cost, index in zip(self._costs, chosen, strict=True))
         joins = {}
         for number in range(1, len(units)):
-            if not units[number - 1].precedes(units[number]):
+            steps = self._places[number].number - self._places[number - 1].number
+            if not units[number - 1].precedes(units[number], steps):
                 table = self._joins[number - 1][:, chosen[number - 1], chosen[number]]
                 joins[number] = Join(*(round(float(value), 3) for value in table))
-        return Chain(units, tuple(self._seconds), costs, joins)
+        return Chain(units, tuple(self._places), costs, joins)
 
 
 def alike(chain: Chain, other: Chain) -> float:

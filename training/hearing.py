@@ -29,7 +29,7 @@ def rivals(phrase: str) -> list[str]:
     """
     from pocketsphinx import get_model_path
 
-    target = pronunciations(phrase, new_decoder(lm=None))[0]
+    target = pronunciations(phrase, new_decoder())[0]
     dictionary: dict[str, tuple[str, ...]] = {}
     for line in Path(get_model_path("en-us/cmudict-en-us.dict")).read_text(encoding="utf-8").splitlines():
         word, *phones = line.split()
@@ -49,7 +49,7 @@ class Listener:
 
     def __init__(self, phrase: str, others: list[str]) -> None:
         self.phrase = " ".join(spell(phrase))
-        self._decoder = new_decoder(lm=None)
+        self._decoder = new_decoder()
         choices = " | ".join([self.phrase, *others])
         self._decoder.add_jsgf_string("words", f"#JSGF V1.0; grammar words; public <word> = {choices};")
         self._decoder.activate_search("words")

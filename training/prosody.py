@@ -14,7 +14,7 @@ import numpy as np
 import soxr
 
 from model.frontend import FULL_SCALE, SAMPLE_RATE
-from training.align import FRAME_SECONDS, SILENCE, align, new_decoder
+from training.align import FRAME_SECONDS, SILENCE, align, new_aligner
 from training.corpus import Int16Array, active_level, to_int16
 from training.errors import TrainingError
 from training.speak import Utterance, Voice, find_voices, speak
@@ -58,7 +58,7 @@ def _usual(way: Sequence[str], habits: Habits) -> Prosody:
 
 def _spoken(phrase: str) -> list[tuple[tuple[str, ...], list[float], list[float]]]:
     """Phones, their seconds and their levels, from every voice in which they can be found."""
-    decoder = new_decoder(lm=None)
+    decoder = new_aligner()
     found = []
     for voice in _some_voices():
         try:

@@ -6,7 +6,7 @@ levels are brought together; a short cross-fade hides the rest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -16,8 +16,9 @@ from model.frontend import FULL_SCALE, SAMPLE_RATE, DoubleArray, FloatArray
 from training.align import SILENCE
 from training.choose import Chain
 from training.corpus import Int16Array, to_int16
+from training.prosody import Prosody
 from training.retime import retime
-from training.units import STOPS, Sound
+from training.units import STOPS, VOWELS, Sound
 
 LOUD_DBFS = -20.0  # the level of a finished clip's loud parts
 PEAK = 0.9  # of full scale, at most
@@ -26,7 +27,9 @@ _SEARCH = 0.005  # s to either side, for the waves to agree
 _EDGE_FADE = 0.008  # s
 _LEAD, _TAIL = 0.02, 0.06  # s of silence beside the word that may still be part of it
 _TRIM_DB = -34.0  # below the loudest 10 ms
-_MOST_GAIN_DB = 8.0
+_MOST_GAIN_DB = 10.0
+_STRETCH = (0.45, 1.4)  # of a phone
+_BURST_STRETCH = (0.7, 1.1)  # of a stop's release
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,10 @@ def pieces(chain: Chain, sounds: Sequence[Sound]) -> list[Piece]:
     return found
 
 
-def splice(chain: Chain, sounds: Sequence[Sound]) -> Clip:
-    """Join a chain's pieces into one clip, its phones as long as they should be."""
+def splice(chain: Chain, sounds: Sequence[Sound], wish: Prosody) -> Clip:
+    """Join a chain's pieces into one clip, its phones as long and as loud as they should be."""
     parts = pieces(chain, sounds)
-    gains = 10 ** (_gains_db(parts, sounds) / 20)
+    gains = 10 ** (_gains_db(chain, parts, sounds, wish) / 20)
     voiced = [_voiced(before, after, sounds) for before, after in pairwise(parts)]
     # half of each cross-fade, in samples; none after the last piece
     reach = [round((_VOICED_FADE if both else _OTHER_FADE) * SAMPLE_RATE / 2) for both in voiced] + [0]
@@ -81,7 +84,7 @@ def splice(chain: Chain, sounds: Sequence[Sound]) -> Clip:
         begins.append(len(joined) - half)
         piece = gain * _cut(sound, part.start + shift - half, part.end + after)
         joined = _cross_fade(joined, piece, 2 * half, alike=both)
-    before, wanted = _times(chain, parts, begins, len(joined))
+    before, wanted = _times(chain, parts, begins, len(joined), wish)
     cuts = [round(float(np.interp(begin, before, wanted))) for begin in begins[1:]]
     return _finish(retime(joined, before, wanted), cuts, parts)
 
@@ -95,22 +98,34 @@ def _cross_fade(before: DoubleArray, after: DoubleArray, length: int, *, alike: 
     return np.concatenate((before[:-length], overlap, after[length:]))
 
 
-def _times(chain: Chain, parts: Sequence[Piece], begins: Sequence[int], length: int) -> tuple[DoubleArray, DoubleArray]:
-    """Where the half phones begin in what was joined, and where they shall, so that phones last as long as usual."""
+def _times(
+    chain: Chain, parts: Sequence[Piece], begins: Sequence[int], length: int, wish: Prosody
+) -> tuple[DoubleArray, DoubleArray]:
+    """Where the half phones begin in what was joined, and where they shall, so that phones last as long as wished."""
     starts = [0.0]
     for part, begin in zip(parts, begins, strict=True):
         units = chain.units[part.first : part.last + 1]
-        starts += list(begin + np.cumsum([0, *(half.end - half.start for half in units[:-1])]))
+        starts += [begin + half.start - units[0].start for half in units]
     starts.append(max(float(length), starts[-1] + 1))
     before = np.maximum.accumulate(np.array(starts) + np.arange(len(starts)) * 1e-3)
     spans = np.diff(before)
-    for number, unit in enumerate(chain.units):
-        phone = chain.units[number - unit.side].end - chain.units[number - unit.side].start
-        phone += chain.units[number - unit.side + 1].end - chain.units[number - unit.side + 1].start
-        wish = chain.seconds[number // 2] * SAMPLE_RATE / max(phone, 1)
-        least, most = (0.75, 1.1) if unit.phone.name in STOPS and unit.side else (0.5, 1.3)
-        spans[number + 1] *= float(np.clip(wish, least, most))
+    for group in _groups(chain):
+        wished = sum(wish.seconds[phone] for phone in {chain.places[number].phone for number in group})
+        factor = wished * SAMPLE_RATE / sum(spans[number + 1] for number in group)
+        for number in group:
+            released = chain.units[number].phone.name in STOPS and chain.places[number].side == 1
+            spans[number + 1] *= float(np.clip(factor, *(_BURST_STRETCH if released else _STRETCH)))
     return before, np.concatenate(([0.0], np.cumsum(spans)))
+
+
+def _groups(chain: Chain) -> list[list[int]]:
+    """The units of each phone; two stops of which the first is not released are one."""
+    groups: list[list[int]] = []
+    for number, place in enumerate(chain.places):
+        if place.side == 0:
+            groups.append([])
+        groups[-1].append(number)
+    return groups
 
 
 def _cut(sound: FloatArray, start: int, end: int) -> DoubleArray:
@@ -133,20 +148,30 @@ def _best_shift(tail: DoubleArray, sound: FloatArray, start: int) -> int:
     return int(np.argmax(windows @ tail / power)) - reach
 
 
-def _gains_db(parts: Sequence[Piece], sounds: Sequence[Sound]) -> DoubleArray:
-    """A gain for each piece, so that levels meet at the joins: least squares, loud joins counting most."""
+def _gains_db(chain: Chain, parts: Sequence[Piece], sounds: Sequence[Sound], wish: Prosody) -> DoubleArray:
+    """A gain for each piece, so that levels meet at the joins and vowels are as loud as wished: least squares."""
     count = len(parts)
-    rows, wanted = [0.4 * np.eye(count)], [np.zeros(count)]  # without need, no gain
+    rows, wanted = [], []  # the last unknown is the level of the whole, which is free
+
+    def ask(weight: float, row: Mapping[int, float], value: float) -> None:
+        rows.append(weight * np.array([row.get(index, 0.0) for index in range(count + 1)]))
+        wanted.append(weight * value)
+
+    for number, part in enumerate(parts):
+        ask(0.3, {number: 1}, 0.0)  # without need, no gain
+        for unit, place in list(zip(chain.units, chain.places, strict=True))[part.first : part.last + 1]:
+            if wish.levels and unit.phone.name in VOWELS:
+                sound = sounds[unit.utterance]
+                level = sound.level[sound.frame(unit.start) : sound.frame(unit.end) + 1].mean()
+                ask(0.5, {number: 1, count: -1}, wish.levels[place.phone] - level)
     for number, (before, after) in enumerate(pairwise(parts)):
         a, b = sounds[before.utterance], sounds[after.utterance]
         level_a, level_b = a.level[a.frame(before.end)], b.level[b.frame(after.start)]
         weight = float(np.clip((min(level_a, level_b) + 30) / 25, 0.05, 1.0))
-        row = np.zeros(count)
-        row[number], row[number + 1] = weight, -weight
-        rows.append(row[None])
-        wanted.append(np.array([weight * (level_b - level_a)]))
-    solution = np.linalg.lstsq(np.concatenate(rows), np.concatenate(wanted), rcond=None)[0]
-    return np.clip(solution, -_MOST_GAIN_DB, _MOST_GAIN_DB)
+        ask(weight, {number: 1, number + 1: -1}, level_b - level_a)
+    ask(0.01, {count: 1}, 0.0)
+    solution: DoubleArray = np.linalg.lstsq(np.array(rows), np.array(wanted), rcond=None)[0][:count]
+    return np.asarray(np.clip(solution, -_MOST_GAIN_DB, _MOST_GAIN_DB))
 
 
 def _finish(joined: DoubleArray, cuts: Sequence[int], parts: Sequence[Piece]) -> Clip:

@@ -24,10 +24,11 @@ from tqdm import tqdm
 
 from model.frontend import SAMPLE_RATE
 from training.align import Speaker, align_all, in_processes, new_decoder, pronunciations
-from training.choose import Chain, Chooser
+from training.choose import Chain, Chooser, Place
 from training.corpus import SPLITS, split_of
 from training.errors import TrainingError
 from training.hearing import Listener, rivals
+from training.prosody import Prosody, prosody
 from training.splice import Clip, splice
 from training.units import Habits, Sound, halves
 
@@ -38,15 +39,20 @@ MOST_SCORE = 3.6  # cost per phone
 MOST_JOIN = 4.5  # cost of the worst join
 TRIES = 5  # ways looked at for each clip that is wanted
 UNHEARD = "PocketSphinx did not hear the word"
-_VERSION = 1  # of what `speakers/` holds
+_VERSION = 2  # of what `speakers/` holds
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be built, the same for every speaker. variants: clips of one speaker, at most."""
+    """What is to be built, the same for every speaker.
+
+    ways: to pronounce it; wishes: how each should sound; others: words that it is not; variants: clips of one
+    speaker, at most.
+    """
 
     phrase: str
     ways: tuple[tuple[str, ...], ...]
+    wishes: tuple[Prosody, ...]
     others: tuple[str, ...]
     variants: int
     habits: Habits
@@ -80,9 +86,11 @@ def stitch(phrase: str, folders: Sequence[Path], output: Path, work: Path, varia
     work: keeps the alignments, so that the next word costs little. Raises TrainingError if PocketSphinx is
     missing or does not know the phrase, the folders hold no transcribed speech, or nothing came of it.
     """
-    ways = tuple(pronunciations(phrase, new_decoder(lm=None)))
+    ways = tuple(pronunciations(phrase, new_decoder()))
     speakers = align_all(folders, work / "alignments", jobs)
-    order = Order(phrase, ways, tuple(rivals(phrase)), variants, Habits(speakers), output)
+    habits = Habits(speakers)
+    wishes = tuple(prosody(phrase, ways, habits))
+    order = Order(phrase, ways, wishes, tuple(rivals(phrase)), variants, habits, output)
     tasks = [(order, speaker) for speaker in speakers]
     results = in_processes(_stitch_speaker, tasks, jobs)
     outcome = Outcome([], [])
@@ -105,7 +113,7 @@ def stitch(phrase: str, folders: Sequence[Path], output: Path, work: Path, varia
 
 def _stitch_speaker(task: tuple[Order, Speaker]) -> Outcome:
     order, speaker = task
-    stamp = repr((_VERSION, order.phrase, order.ways, order.variants, speaker))
+    stamp = repr((_VERSION, order.phrase, order.ways, order.wishes, order.variants, speaker))
     key = hashlib.sha256(stamp.encode()).hexdigest()[:12]
     done = order.output / "speakers" / f"{speaker.group.replace('/', '-')}-{key}.json"
     if done.exists():
@@ -126,22 +134,20 @@ def stitch_speaker(order: Order, speaker: Speaker, folder: Path) -> Outcome:
     sounds = [Sound(utterance.path) for utterance in speaker.utterances]
     wanted = {phone for way in order.ways for phone in way} | {"AH", "IH"}
     units = halves(speaker.utterances, sounds, wanted)
-    pace = order.habits.pace(speaker)
     listener = Listener(order.phrase, list(order.others))
     attempts: list[str] = []
     found = []
-    for way in order.ways:
-        chooser = Chooser(way, units, sounds, order.habits, pace)
+    for way, wish in zip(order.ways, order.wishes, strict=True):
+        chooser = Chooser(way, wish.seconds, units, sounds, order.habits)
         if chooser.lacking:
-            attempts.append(f"a speaker who never said {chooser.lacking[0]}")
-        found += [
-            (chain.score, number, way, chain) for number, chain in enumerate(chooser.chains(TRIES * order.variants))
-        ]
+            attempts.append(f"a speaker who never said {chooser.lacking}")
+        chains = enumerate(chooser.chains(TRIES * order.variants))
+        found += [(chain.score, number, way, wish, chain) for number, chain in chains]
     clips: list[dict[str, Any]] = []
-    for _, _, way, chain in sorted(found, key=lambda entry: entry[:2]):
+    for _, _, way, wish, chain in sorted(found, key=lambda entry: entry[:2]):
         if len(clips) == order.variants:
             break
-        clip = splice(chain, sounds)
+        clip = splice(chain, sounds, wish)
         reason = _fault(chain, clip)
         heard = "" if reason else listener.hears(clip.samples)
         if not reason and heard != listener.phrase:
@@ -158,7 +164,7 @@ def stitch_speaker(order: Order, speaker: Speaker, folder: Path) -> Outcome:
 
 def _fault(chain: Chain, clip: Clip) -> str:
     """Why a clip is not good enough; empty if it is."""
-    seconds = len(clip.samples) / SAMPLE_RATE / (len(chain.units) / 2)
+    seconds = len(clip.samples) / SAMPLE_RATE / chain.phones
     if not PHONE_SECONDS[0] <= seconds <= PHONE_SECONDS[1]:
         return "too fast" if seconds < PHONE_SECONDS[0] else "too slow"
     if max((join.cost for join in chain.joins.values()), default=0.0) > MOST_JOIN:
@@ -177,7 +183,7 @@ def _history(chain: Chain, clip: Clip, way: Sequence[str], sounds: Sequence[Soun
             "source": sounds[piece.utterance].path,
             "start": round(piece.start / SAMPLE_RATE, 4),
             "end": round(piece.end / SAMPLE_RATE, 4),
-            "phones": _spell_halves(way, piece.first, piece.last),
+            "phones": _spell_halves(way, chain.places[piece.first], chain.places[piece.last]),
         }
         for piece in clip.pieces
     ]
@@ -189,11 +195,11 @@ def _history(chain: Chain, clip: Clip, way: Sequence[str], sounds: Sequence[Soun
     }
 
 
-def _spell_halves(way: Sequence[str], first: int, last: int) -> str:
-    """The phones of some half phones; a dot stands for the half that lies elsewhere."""
-    names = list(way[first // 2 : last // 2 + 1])
-    if first % 2:
+def _spell_halves(way: Sequence[str], first: Place, last: Place) -> str:
+    """The phones from one half to another; a dot stands for the half that lies elsewhere."""
+    names = list(way[first.phone : last.phone + 1])
+    if first.side == 1:
         names[0] = f".{names[0]}"
-    if last % 2 == 0:
+    if last.side == 0:
         names[-1] = f"{names[-1]}."
     return " ".join(names)

@@ -36,7 +36,8 @@ def _set(phones: str) -> frozenset[str]:
 
 VOWELS = _set("AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW")
 DIPHTHONGS = _set("AW AY EY OW OY")
-STOPS = _set("P B T D K G CH JH")  # affricates have a closure, too
+PLOSIVES = _set("P B T D K G")
+STOPS = PLOSIVES | _set("CH JH")  # affricates have a closure, too
 FRICATIVES = _set("F V TH DH S Z SH ZH HH")
 
 
@@ -71,16 +72,6 @@ class Habits:
     def of(self, left: str, name: str, right: str, first: bool, last: bool) -> Usual | None:
         """The usual phone in this place; None if nobody ever said it."""
         return next((self._usual[key] for key in _keys(left, name, right, first, last) if key in self._usual), None)
-
-    def pace(self, speaker: Speaker) -> float:
-        """How slow a speaker is: the median of durations relative to the usual ones; 1 if silent."""
-        ratios = [
-            phone.duration / usual.duration
-            for utterance in speaker.utterances
-            for left, phone, right in _with_neighbours(utterance)
-            if phone.name != SILENCE and (usual := self.of(left, phone.name, right, phone.first, phone.last))
-        ]
-        return float(np.median(ratios)) if ratios else 1.0
 
 
 def _with_neighbours(utterance: Utterance) -> Iterable[tuple[str, Phone, str]]:
@@ -185,10 +176,10 @@ class Half:
     neighbour: str
     release_db: float
 
-    def precedes(self, other: Half) -> bool:
-        """Whether the other half follows this one in the same recording."""
-        place, next_place = ((half.utterance, 2 * half.index + half.side) for half in (self, other))
-        return next_place == (place[0], place[1] + 1)
+    def precedes(self, other: Half, steps: int) -> bool:
+        """Whether the other half follows this one in the same recording, so many half phones later."""
+        here, there = (2 * half.index + half.side for half in (self, other))
+        return self.utterance == other.utterance and there == here + steps
 
 
 def halves(utterances: Sequence[Utterance], sounds: Sequence[Sound], wanted: Iterable[str]) -> list[Half]:

@@ -8,12 +8,15 @@ from hypothesis import strategies as st
 
 from model.detector import Detector, score
 from training.corpus import active_level
+from training.errors import TrainingError
 from training.evaluate import (
     FalseAccepts,
+    Point,
     Rate,
     Recall,
     as_json,
     background,
+    choose,
     examine,
     firings,
     heard,
@@ -87,6 +90,18 @@ def test_a_higher_threshold_never_hears_more_words() -> None:
     assert counts == sorted(counts, reverse=True) or counts[0] >= counts[-1]
     assert recall.at(0.999).count == 0
     assert recall.at(0.5).total == 4
+
+
+def point(threshold: float, speech: int, noise: int) -> Point:
+    return Point(threshold, {}, {"speech": Rate(speech, 2.0), "noise": Rate(noise, 1.0)})
+
+
+def test_the_threshold_for_a_wished_rate_is_the_lowest_that_keeps_it() -> None:
+    points = [point(0.2, 9, 3), point(0.4, 2, 1), point(0.6, 1, 0), point(0.5, 3, 0), point(0.9, 0, 0)]
+    assert choose(points, 1.0).threshold == 0.6  # 0.4 keeps it by chance: 0.5 does not
+    assert choose(points, 2.0).threshold == 0.4
+    with pytest.raises(TrainingError, match=r"fires more than 0\.5"):
+        choose([point(0.9, 2, 0)], 0.5)
 
 
 def test_an_examination_reads_as_text_and_as_data() -> None:

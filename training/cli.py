@@ -8,8 +8,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-_THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-
 
 def _speak(arguments: argparse.Namespace) -> None:
     from training.speak import speak_corpus
@@ -56,11 +54,12 @@ def _fit(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     import json
+    from dataclasses import replace
 
     _limit_threads()
-    from model.modelfile import load
+    from model.modelfile import load, save
     from training import corpus
-    from training.evaluate import as_json, examine, table
+    from training.evaluate import THRESHOLDS, as_json, choose, examine, table
 
     def recordings(folders: Sequence[Path], title: str) -> list[corpus.Int16Array]:
         loaded = corpus.load(tuple(folders), arguments.work / "cache", title)
@@ -68,14 +67,20 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         return [loaded[clip] for clip in clips]
 
     others = {"speech": arguments.speech, "noise": arguments.noise}
+    model = load(arguments.model)
     points = examine(
-        load(arguments.model),
+        model,
         {folder.name: recordings([folder], str(folder)) for folder in arguments.positives},
         {name: recordings(folders, name) for name, folders in others.items() if folders},
         [None, *arguments.snr],
-        arguments.threshold,
+        arguments.threshold or THRESHOLDS,
     )
     print(json.dumps(as_json(points), indent=1) if arguments.json else table(points))
+    if arguments.set_threshold is not None:
+        chosen = choose(points, arguments.set_threshold)
+        measured = {"split": arguments.split, **as_json([chosen])[0]}
+        save(arguments.model, replace(model, threshold=chosen.threshold, measured=measured))
+        print(f"{arguments.model}: threshold {chosen.threshold:g}", file=sys.stderr)
 
 
 def _import(arguments: argparse.Namespace) -> None:
@@ -149,7 +154,13 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--snr", type=float, nargs="*", default=[10.0], metavar="DB", help="also in noise (default: 10)"
     )
-    evaluate.add_argument("--threshold", type=float, nargs="+", default=list(_THRESHOLDS), metavar="X")
+    evaluate.add_argument("--threshold", type=float, nargs="+", metavar="X", help="judge at these alone")
+    evaluate.add_argument(
+        "--set-threshold",
+        type=float,
+        metavar="FA_PER_HOUR",
+        help="write into the model file the lowest threshold that fires no more often, and what it gave",
+    )
     evaluate.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="keeps decoded audio")
     evaluate.add_argument("--json", action="store_true")
     evaluate.set_defaults(run=_evaluate)

@@ -17,11 +17,12 @@ from model.frontend import FULL_SCALE, SAMPLE_RATE, STEP, STEP_SPAN, FloatArray
 from model.gate import Gate
 from model.modelfile import Model
 from training.corpus import Int16Array, active_level, to_int16
+from training.errors import TrainingError
 
 BEFORE_SECONDS, AFTER_SECONDS = 2.0, 1.5  # of quiet background around a word that is tested
 LATE_SECONDS = 1.0  # a firing from where the word's recording begins to so long after its end is a hit
 QUIET_DBFS = -65.0
-THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98)
 
 
 @dataclass(frozen=True)
@@ -188,3 +189,18 @@ def as_json(points: Sequence[Point]) -> list[dict[str, Any]]:
         }
         for point in points
     ]
+
+
+def choose(points: Sequence[Point], fa_per_hour: float) -> Point:
+    """The lowest threshold from which on no stream fires more often than wished.
+
+    Raises TrainingError if even the highest one does.
+    """
+    chosen = None
+    for point in sorted(points, key=lambda point: point.threshold, reverse=True):
+        if any(rate.value > fa_per_hour for rate in point.false_accepts.values()):
+            break
+        chosen = point
+    if chosen is None:
+        raise TrainingError(f"even the highest threshold fires more than {fa_per_hour:g} times an hour")
+    return chosen

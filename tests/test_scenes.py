@@ -13,10 +13,13 @@ from training.scenes import Material, Recipe, Scenes, colours, microphone_respon
 
 RATE = 44_100
 QUIET = replace(
-    Recipe(noise_only=0.0, room=0.0, babble=0.0, clean=1.0, equaliser_db=0.0, low_pass=0.0, overdrive=0.0),
+    Recipe(
+        noise_only=0.0, room=0.0, babble=0.0, clean=1.0, equaliser_db=0.0, low_pass=0.0, overdrive=0.0, own_noise=0.0
+    ),
     events=(0.5, 0.0, 0.0, 0.5),
     speech_dbfs=(-20.0, -20.0),
     event_db=(0.0, 0.0),
+    tight=0.0,
     synthetic_speed=(1.0, 1.0),
     real_speed=(1.0, 1.0),
 )
@@ -101,6 +104,15 @@ def test_speech_stands_above_the_noise_by_the_snr(material) -> None:
     power = np.mean(samples[: 60 * RATE // 882 * 882].reshape(-1, 882) ** 2, axis=1)
     noise, speech = np.percentile(power, 5), np.percentile(power, 80)
     assert 10 * np.log10(speech / noise) == pytest.approx(10.4, abs=3)
+
+
+def test_an_event_may_bring_a_noise_of_its_own(material) -> None:
+    recipe = replace(QUIET, events=(0.0, 0.0, 0.0, 1.0), own_snr_db=(20.0, 20.0), own_noise_seconds=(0.2, 0.2))
+    rows = [scenes(material, replace(recipe, own_noise=share)).take(60 * RATE).astype(float) for share in (0.0, 1.0)]
+    power = [np.mean(row[: 60 * RATE // 882 * 882].reshape(-1, 882) ** 2, axis=1) for row in rows]
+    quiet, noisy = (10 * np.log10(np.percentile(p, 25) / np.percentile(p, 80)) for p in power)
+    assert quiet < -40
+    assert noisy == pytest.approx(-20, abs=6)
 
 
 def test_stretching_changes_pitch_and_length_together() -> None:

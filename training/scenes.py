@@ -37,6 +37,11 @@ class Recipe:
     real_speed: Range = (0.9, 1.12)
     speech_dbfs: Range = (-45.0, -14.0)  # of a scene
     event_db: Range = (-4.0, 4.0)  # of an event against its scene
+    # share of events recorded in a noise of their own, which begins and ends a little around them: as real
+    # recordings have, so that a floor that jumps does not tell them from synthetic ones
+    own_noise: float = 0.5
+    own_noise_seconds: Range = (0.0, 0.25)
+    own_snr_db: Range = (15.0, 50.0)
     snr_db: Range = (-2.0, 40.0)
     clean: float = 0.2  # share of speech scenes with next to no noise
     noise_dbfs: Range = (-65.0, -18.0)  # of a scene without speech
@@ -241,12 +246,25 @@ class Scenes:
             event, positive = self._event()
             if position + len(event) > length:
                 return voice, ends
-            voice[position : position + len(event)] += event * _decibel(self._between(recipe.event_db))
+            gain = _decibel(self._between(recipe.event_db))
+            if self._chance(recipe.own_noise):
+                self._add_own_noise(voice, position, position + len(event), gain)
+            voice[position : position + len(event)] += event * gain
             position += len(event)
             if positive:
                 ends.append(position)
             pause = recipe.tight_seconds if self._chance(recipe.tight) else recipe.pause_seconds
             position += int(self._between(pause) * SAMPLE_RATE)
+
+    def _add_own_noise(self, voice: FloatArray, start: int, end: int, gain: float) -> None:
+        """Noise from a little before `start` to a little after `end`, below an event of this gain."""
+        limits = self._recipe.own_noise_seconds
+        start = max(0, start - int(self._between(limits) * SAMPLE_RATE))
+        end = min(len(voice), end + int(self._between(limits) * SAMPLE_RATE))
+        noise = self._coloured[int(self._rng.integers(len(self._coloured)))]
+        first = int(self._rng.integers(len(noise)))
+        part = np.take(noise, np.arange(first, first + end - start), mode="wrap")
+        voice[start:end] += part * gain * _decibel(-self._between(self._recipe.own_snr_db))
 
     def _scene(self) -> tuple[Int16Array, list[int]]:
         recipe = self._recipe

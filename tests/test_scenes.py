@@ -108,6 +108,7 @@ def test_speech_stands_above_the_noise_by_the_snr(material) -> None:
 
 def test_an_event_may_bring_a_noise_of_its_own(material) -> None:
     recipe = replace(QUIET, events=(0.0, 0.0, 0.0, 1.0), own_snr_db=(20.0, 20.0), own_noise_seconds=(0.2, 0.2))
+    recipe = replace(recipe, pause_seconds=(0.2, 0.35))
     rows = [scenes(material, replace(recipe, own_noise=share)).take(60 * RATE).astype(float) for share in (0.0, 1.0)]
     power = [np.mean(row[: 60 * RATE // 882 * 882].reshape(-1, 882) ** 2, axis=1) for row in rows]
     quiet, noisy = (10 * np.log10(np.percentile(p, 25) / np.percentile(p, 80)) for p in power)

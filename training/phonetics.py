@@ -49,15 +49,18 @@ _UNIX_WORDS = Path("/usr/share/dict/words")
 
 
 def word_list() -> list[str]:
-    """English words (lower case, letters only) from a dictionary on this machine, sorted.
+    """English words (lower case, letters only) from the dictionaries on this machine, sorted.
+
+    Neither knows them all: festival's has names and inflections, but not "captivate".
 
     Raises TrainingError if there is none.
     """
+    found: list[str] = []
     if _FESTIVAL_WORDS.exists():
-        found = re.findall(r'^\("([a-z]{2,})"', _FESTIVAL_WORDS.read_text(errors="replace"), re.MULTILINE)
-    elif _UNIX_WORDS.exists():
-        found = re.findall(r"^[a-z]{2,}$", _UNIX_WORDS.read_text(errors="replace"), re.MULTILINE)
-    else:
+        found += re.findall(r'^\("([a-z]{2,})"', _FESTIVAL_WORDS.read_text(errors="replace"), re.MULTILINE)
+    if _UNIX_WORDS.exists():
+        found += re.findall(r"^[a-z]{2,}$", _UNIX_WORDS.read_text(errors="replace"), re.MULTILINE)
+    if not found:
         raise TrainingError("no word list found: install festlex-cmu or wamerican, or name a file with --words")
     return sorted(set(found))
 

@@ -26,6 +26,7 @@ from training.corpus import Corpus
 from training.errors import TrainingError
 from training.evaluate import THRESHOLDS, FalseAccepts, Recall
 from training.export import export
+from training.scenes import Material
 
 CHECKPOINT = "checkpoint.npz"
 
@@ -151,15 +152,17 @@ class Fit:
         """Train to the last epoch; returns the model. Ctrl-C loses at most one epoch."""
         self._restore()
         if self._epoch < self._schedule.epochs:
+            # before anything is computed: a folder that is wrong, or changes later, must not cost hours
+            development = self._plan.folders.load("dev")
             producer = Producer(self._plan, self._epoch)
             try:
                 for _ in range(self._epoch, self._schedule.epochs):
-                    self._run_epoch(producer)
+                    self._run_epoch(producer, development)
             finally:
                 producer.close()
         return self.model()
 
-    def _run_epoch(self, producer: Producer) -> None:
+    def _run_epoch(self, producer: Producer, development: Material) -> None:
         losses = []
         state1 = state2 = np.zeros((self._plan.rows, UNITS), np.float32)
         first = self._epoch * self._plan.epoch_steps
@@ -178,7 +181,7 @@ class Fit:
         entry: dict[str, Any] = {"epoch": self._epoch, "loss": round(float(np.mean(losses)), 5)}
         if self._epoch % self._schedule.measure_every == 0 or self._epoch == self._schedule.epochs:
             model = self.export(self._folder / "latest.npz")
-            entry |= measure(model, self._plan)
+            entry |= measure(model, development)
         with (self._folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(entry) + "\n")
         tqdm.write(json.dumps(entry))
@@ -212,9 +215,8 @@ class Fit:
         return clip
 
 
-def measure(model: Model, plan: Plan, limit: int = 100) -> dict[str, Any]:
-    """False accepts and recall on the development split, by threshold."""
-    material = plan.folders.load("dev")
+def measure(model: Model, material: Material, limit: int = 100) -> dict[str, Any]:
+    """False accepts and recall on one split, by threshold; of each folder of words, `limit` at most."""
     recalls = {}
     for folder, clips in material.words.items():
         words = list(_samples(material.positives, clips[:limit]))

@@ -1,4 +1,4 @@
-"""A GRU layer that trains several times faster and in a tenth of the memory of Keras' own loop on a CPU.
+"""A GRU layer that trains several times faster than Keras' own loop on a CPU, and in a third of the memory.
 
 Same weights, same result, same config; only the inner loop differs, and only on the TensorFlow backend.
 Keras differentiates the unrolled loop step by step: it keeps every intermediate tensor, and multiplies out and

@@ -49,7 +49,7 @@ def build(bins: int = BINS, columns: int | None = CLIP_COLUMNS) -> Twin:
         layers.BatchNormalization(name="gru2_norm"),
         layers.Dropout(DROP, name="norm_drop"),
         # Dense acts on the last axis, so it is the assignment's TimeDistributed(Dense(1)), without that wrapper's
-        # slice a step, whose gradients took five sixths of the training time
+        # slice a step, whose gradients took half of the training time
         layers.Dense(1, activation="sigmoid", bias_initializer=RARELY, name="posterior"),
     ]
 

@@ -21,12 +21,12 @@ from training.align import SILENCE, align, align_all, new_aligner, new_decoder, 
 from training.choose import Chooser, alike, places
 from training.errors import TrainingError
 from training.hearing import Listener, rivals
-from training.prosody import prosody
+from training.prosody import Prosody, prosody
 from training.retime import retime
 from training.splice import splice
 from training.stitch import CLIPS, MANIFEST, stitch
 from training.stitch_cli import add_stitch
-from training.units import Habits, Sound, halves
+from training.units import Habits, Sound, colour, halves, load
 
 pytest.importorskip("pocketsphinx", reason="PocketSphinx, the extra [stitch], is not installed")
 
@@ -177,7 +177,7 @@ def test_phones_are_found_where_they_were_said(speech: Path, work: Path) -> None
     assert tuple(said) in expected or len(said) == len(expected[0])
     assert all(a.end == pytest.approx(b.start) for a, b in zip(utterance.phones, utterance.phones[1:], strict=False))
     # voices are loud, silences are not
-    sound = Sound(utterance.path)
+    sound = load(utterance.path)
     level = {
         phone.name: sound.level[sound.frame(round((phone.start + phone.end) / 2 * SAMPLE_RATE))]
         for phone in utterance.phones
@@ -190,7 +190,7 @@ def test_pitch_is_that_of_the_voice(tmp_path: Path) -> None:
     time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     voice = sum(np.sin(2 * np.pi * 150 * k * time) / k for k in range(1, 20))
     soundfile.write(tmp_path / "buzz.wav", 0.1 * voice, SAMPLE_RATE)
-    pitch = Sound(str(tmp_path / "buzz.wav")).pitch
+    pitch = load(str(tmp_path / "buzz.wav")).pitch
     assert np.nanmedian(pitch) == pytest.approx(12 * np.log2(150), abs=0.3)
     assert np.isfinite(pitch[20:-20]).all()
 
@@ -198,18 +198,18 @@ def test_pitch_is_that_of_the_voice(tmp_path: Path) -> None:
 def test_a_chain_without_joins_costs_less_and_chains_differ(speech: Path, work: Path) -> None:
     speakers = align_all([speech], work / "alignments", 1)
     habits = Habits(speakers)
-    sounds = [Sound(utterance.path) for utterance in speakers[0].utterances]
+    sounds = [load(utterance.path) for utterance in speakers[0].utterances]
     way = ("AE", "K", "T", "ER")
     units = halves(speakers[0].utterances, sounds, set(way))
     (wish,) = prosody("actor", [way], habits)
-    chooser = Chooser(way, wish.seconds, units, sounds, habits)
+    chooser = Chooser(way, wish, units, sounds, habits)
     chains = list(chooser.chains(6))
     assert len(chains) > 1
-    assert len(chains[0].joins) < 2  # "actor" was said
+    assert chains[0].score == len(chains[0].joins) == 0  # "actor" was said
     assert all(alike(b, a) <= 0.7 for i, a in enumerate(chains) for b in chains[i + 1 :])
     clip = splice(chains[-1], sounds, wish)
     assert len(clip.cuts) == len(chains[-1].joins)
-    assert Chooser(("ZH",), [0.1], units, sounds, habits).lacking == "ZH"
+    assert Chooser(("ZH",), Prosody((0.1,)), units, sounds, habits).lacking == "ZH"
 
 
 def test_the_first_of_two_stops_is_not_released() -> None:
@@ -224,7 +224,19 @@ def test_phones_last_as_long_as_the_voices_of_this_machine_say(speech: Path, wor
     assert activate.seconds[3] < activate.seconds[0]  # the schwa and the stressed vowel
     assert activate.levels[4] < activate.levels[5]  # the fricative and the vowel
     assert len(never.seconds) == 3  # said by no voice: as long as usual
-    assert never.levels == ()
+    assert never.levels == never.shapes == ()
+    assert np.shape(activate.shapes) == (14, 12)
+
+
+def test_what_a_microphone_adds_is_no_part_of_a_shape(speech: Path) -> None:
+    plain = load(str(speech / "slt" / "slt0.wav"))
+    samples = plain.samples.astype(np.float64)
+    tilted = samples - 0.7 * np.concatenate(([0.0], samples[:-1]))  # treble up
+    other = Sound(corpus.to_int16(tilted * 20_000))
+    half = len(samples) // 2
+    own, others = (colour([sound]).without(sound.shape(half, half + 3000)) for sound in (plain, other))
+    before, after = (sound.shape(half, half + 3000) for sound in (plain, other))
+    assert np.linalg.norm(own - others) < 0.5 * np.linalg.norm((before - after) / colour([plain]).spread)
 
 
 @settings(max_examples=25)

@@ -16,9 +16,12 @@ import numpy as np
 
 from model.frontend import DoubleArray
 from training.align import SILENCE
-from training.units import DIPHTHONGS, FRICATIVES, PLOSIVES, STOPS, VOWELS, Habits, Half, Sound
+from training.prosody import Prosody
+from training.units import DIPHTHONGS, FRICATIVES, PLOSIVES, STOPS, VOWELS, Habits, Half, Sound, colour
 
 MOST = 400  # candidates for one place: the cheapest
+STRANGE = 4.0  # cost of a unit's sound being one standard deviation away from what is wanted
+VOICES_DIFFER = 0.4  # standard deviations that are between good voices, too
 REPEAT = 0.5  # cost of a unit for each time that an earlier variant used it
 MOST_ALIKE = 0.7  # share of a variant's time that may come from the same units as an earlier one's
 REDUCED = {"AH", "IH"}
@@ -93,7 +96,9 @@ class Chain:
 
     @property
     def score(self) -> float:
-        """Cost per phone; 0 is natural speech."""
+        """Cost per phone; 0 is natural speech, which needs no comparison with anything."""
+        if not self.joins:
+            return 0.0
         return (sum(self.unit_costs) + sum(join.cost for join in self.joins.values())) / self.phones
 
     @property
@@ -106,15 +111,11 @@ class Chooser:
     """The candidates for every half phone of a word, and what it costs to join them."""
 
     def __init__(
-        self,
-        phones: Sequence[str],
-        seconds: Sequence[float],
-        units: Sequence[Half],
-        sounds: Sequence[Sound],
-        habits: Habits,
+        self, phones: Sequence[str], wish: Prosody, units: Sequence[Half], sounds: Sequence[Sound], habits: Habits
     ) -> None:
-        """Phones of the word and how long they should be; the speaker's units and recordings."""
+        """Phones of the word and what they should be like; the speaker's units and recordings."""
         self._sounds = sounds
+        self._colour = colour(sounds)
         self._places = places(phones)
         self.lacking = ""  # a phone that this speaker never said
         self._columns: list[list[Half]] = []
@@ -127,11 +128,21 @@ class Chooser:
             if not column:
                 self.lacking = name
                 return
-            costs = np.array([_unit_cost(half, name, wanted, seconds[place.phone], habits) for half in column])
+            costs = np.array([_unit_cost(half, name, wanted, wish.seconds[place.phone], habits) for half in column])
+            if wish.shapes:
+                costs += self._strangeness(column, np.array(wish.shapes[place.number]))
             best = np.argsort(costs, kind="stable")[:MOST]
             self._columns.append([column[index] for index in best])
             self._costs.append(costs[best])
         self._joins = [self._join_costs(number) for number in range(1, len(self._columns))]
+
+    def _strangeness(self, column: Sequence[Half], wanted: DoubleArray) -> DoubleArray:
+        """(n,) what it costs that units sound unlike what is wanted, the speaker's own colour left aside."""
+        shapes = [
+            self._colour.without(self._sounds[half.utterance].shape(half.start, half.end)) - wanted for half in column
+        ]
+        distance = np.sqrt(np.mean(np.square(shapes), axis=1))
+        return np.asarray(STRANGE * np.maximum(distance - VOICES_DIFFER, 0))
 
     def _features(self, number: int, *, at_end: bool) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
         """Shape (n, 36: 10 ms before, at and after the cut), level (n,) and pitch (n,) at the units' cuts."""
@@ -185,9 +196,10 @@ class Chooser:
         """Up to so many different ways, roughly the cheapest first; none if a phone is lacking."""
         if self.lacking:
             return
+        earlier = [self._chain(chosen) for chosen in self._spoken()][:tries]
+        yield from earlier
         penalties = [np.zeros(len(column)) for column in self._columns]
-        earlier: list[Chain] = []
-        for _ in range(tries):
+        for _ in range(tries - len(earlier)):
             chosen = self._cheapest(penalties)
             for penalty, index in zip(penalties, chosen, strict=True):
                 penalty[index] += REPEAT
@@ -195,6 +207,17 @@ class Chooser:
             if all(alike(chain, other) <= MOST_ALIKE for other in earlier):
                 earlier.append(chain)
                 yield chain
+
+    def _spoken(self) -> Iterator[list[int]]:
+        """The candidates of every place where the speaker said the whole word."""
+        for start, half in enumerate(self._columns[0]):
+            chosen = [start]
+            for place, column in zip(self._places[1:], self._columns[1:], strict=True):
+                steps = place.number - self._places[0].number
+                follows = [number for number, other in enumerate(column) if half.precedes(other, steps)]
+                chosen += follows[:1]
+            if len(chosen) == len(self._columns):
+                yield chosen
 
     def _chain(self, chosen: Sequence[int]) -> Chain:
         units = tuple(column[index] for column, index in zip(self._columns, chosen, strict=True))

@@ -1,4 +1,4 @@
-"""A phrase in, how long and how loud its phones should be out: as the voices of this machine say it.
+"""A phrase in, what its phones should be like out: as the voices of this machine say them.
 
 Readers who sound out single sentences are slow and stress every syllable alike; a word joined from their phones
 needs the rhythm of the word. Without a voice, phones last as long as they usually do in the speech itself.
@@ -6,7 +6,7 @@ needs the rhythm of the word. Without a voice, phones last as long as they usual
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from subprocess import SubprocessError
 
@@ -15,35 +15,45 @@ import soxr
 
 from model.frontend import FULL_SCALE, SAMPLE_RATE
 from training.align import FRAME_SECONDS, SILENCE, align, new_aligner
-from training.corpus import Int16Array, active_level, to_int16
+from training.corpus import Int16Array, to_int16
 from training.errors import TrainingError
 from training.speak import Utterance, Voice, find_voices, speak
-from training.units import Habits
+from training.units import Habits, Sound, colour, halve
 
 _EACH = 8  # voices of one engine
 _ENOUGH = 3  # voices whose phones were found
+_SENTENCE = (
+    "While the quick brown fox jumps over the lazy dog, five boys ate big pies and she had your dark suit washed."
+)
 _PAUSE = 0.2  # s before and after the phrase
 
 
 @dataclass(frozen=True)
 class Prosody:
-    """For each phone: seconds; levels: dB relative to the phrase's speech, empty if not known."""
+    """What the phones of a word should be like, the empty ones unknown.
+
+    seconds: of each phone; levels: of each, in dB relative to the whole; shapes: of each half phone, its cepstra
+    without the voice's colour.
+    """
 
     seconds: tuple[float, ...]
     levels: tuple[float, ...] = ()
+    shapes: tuple[tuple[float, ...], ...] = ()
 
 
 def prosody(phrase: str, ways: Sequence[tuple[str, ...]], habits: Habits) -> list[Prosody]:
-    """What each way to say a phrase should sound like."""
-    spoken = _spoken(phrase)
+    """What each way to say a phrase should sound like: the median of the voices."""
+    spoken = list(_spoken(phrase))
     wishes = []
     for way in ways:
-        fitting = [(seconds, levels) for phones, seconds, levels in spoken if phones == way]
-        if len(fitting) >= _ENOUGH:
-            seconds, levels = (np.median([entry[i] for entry in fitting], axis=0) for i in (0, 1))
-            wishes.append(Prosody(tuple(map(float, seconds)), tuple(map(float, levels))))
-        else:
+        fitting = [model for phones, model in spoken if phones == way]
+        if len(fitting) < _ENOUGH:
             wishes.append(_usual(way, habits))
+            continue
+        seconds = np.median([model.seconds for model in fitting], axis=0)
+        levels = np.median([model.levels for model in fitting], axis=0)
+        shapes = np.median([model.shapes for model in fitting], axis=0)
+        wishes.append(Prosody(tuple(seconds.tolist()), tuple(levels.tolist()), tuple(map(tuple, shapes.tolist()))))
     return wishes
 
 
@@ -56,24 +66,27 @@ def _usual(way: Sequence[str], habits: Habits) -> Prosody:
     return Prosody(tuple(usual.duration if usual else 0.1 for usual in found))
 
 
-def _spoken(phrase: str) -> list[tuple[tuple[str, ...], list[float], list[float]]]:
-    """Phones, their seconds and their levels, from every voice in which they can be found."""
+def _spoken(phrase: str) -> Iterator[tuple[tuple[str, ...], Prosody]]:
+    """The phones and what they are like, from every voice in which they can be found."""
     decoder = new_aligner()
-    found = []
     for voice in _some_voices():
         try:
-            samples = _say(phrase, voice)
-            words = align(decoder, samples, phrase)
+            word, sentence = (Sound(_say(text, voice)) for text in (phrase, _SENTENCE))
+            aligned = align(decoder, to_int16(word.samples * FULL_SCALE), phrase)
         except (TrainingError, SubprocessError):
             continue
-        phones = [phone for word in words for phone in word if str(phone[0]).isalpha() and phone[0] != SILENCE]
-        frames = samples[: len(samples) // 441 * 441].reshape(-1, 441).astype(np.float64)
-        power = np.mean(np.square(frames), axis=1) / FULL_SCALE**2
-        level = active_level(samples)
-        loud = [10 * np.log10(power[start : start + count].mean() + 1e-12) - level for _, start, count, _ in phones]
-        seconds = [count * FRAME_SECONDS for _, _, count, _ in phones]
-        found.append((tuple(str(phone[0]) for phone in phones), seconds, loud))
-    return found
+        own = colour([word, sentence])
+        names, seconds, levels, shapes = [], [], [], []
+        for name, first, frames, _ in (phone for entry in aligned for phone in entry):
+            if name == SILENCE or not name.isalpha():
+                continue
+            start, end = (round(frame * FRAME_SECONDS * SAMPLE_RATE) for frame in (first, first + frames))
+            middle, _ = halve(word, name, start, end)
+            names.append(name)
+            seconds.append(frames * FRAME_SECONDS)
+            levels.append(float(word.level[word.frame(start) : word.frame(end) + 1].mean()))
+            shapes += [tuple(own.without(word.shape(*part)).tolist()) for part in ((start, middle), (middle, end))]
+        yield tuple(names), Prosody(tuple(seconds), tuple(levels), tuple(shapes))
 
 
 def _some_voices() -> list[Voice]:

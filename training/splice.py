@@ -28,8 +28,8 @@ _EDGE_FADE = 0.008  # s
 _LEAD, _TAIL = 0.02, 0.06  # s of silence beside the word that may still be part of it
 _TRIM_DB = -34.0  # below the loudest 10 ms
 _MOST_GAIN_DB = 10.0
-_STRETCH = (0.45, 1.4)  # of a phone
-_BURST_STRETCH = (0.7, 1.1)  # of a stop's release
+_STRETCH = (0.35, 1.7)  # of a phone
+_BURST_STRETCH = (0.45, 1.2)  # of a stop's release
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,18 @@ def splice(chain: Chain, sounds: Sequence[Sound], wish: Prosody) -> Clip:
         begins.append(len(joined) - half)
         piece = gain * _cut(sound, part.start + shift - half, part.end + after)
         joined = _cross_fade(joined, piece, 2 * half, alike=both)
+    if len(parts) == 1:
+        return _finish(joined, [], parts)  # it was said so
     before, wanted = _times(chain, parts, begins, len(joined), wish)
     cuts = [round(float(np.interp(begin, before, wanted))) for begin in begins[1:]]
     return _finish(retime(joined, before, wanted), cuts, parts)
 
 
 def _cross_fade(before: DoubleArray, after: DoubleArray, length: int, *, alike: bool) -> DoubleArray:
-    """Go over from one to the other in so many samples."""
+    """Go over from one to the other in so many samples, fewer if one of them is shorter."""
+    length = min(length, len(before), len(after))
+    if length == 0:
+        return np.concatenate((before, after))
     fade = np.linspace(0, 1, length)
     if not alike:  # unlike waves add in power
         fade = np.sin(fade * np.pi / 2)

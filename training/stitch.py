@@ -30,16 +30,16 @@ from training.errors import TrainingError
 from training.hearing import Listener, rivals
 from training.prosody import Prosody, prosody
 from training.splice import Clip, splice
-from training.units import Habits, Sound, halves
+from training.units import Habits, Sound, halves, load
 
 CLIPS = "positives-stitched"
 MANIFEST = "manifest.jsonl"
 PHONE_SECONDS = (0.06, 0.17)  # a phone takes between these on average, or the word is too fast or too slow
-MOST_SCORE = 3.6  # cost per phone
+MOST_SCORE = 6.6  # cost per phone
 MOST_JOIN = 4.5  # cost of the worst join
 TRIES = 5  # ways looked at for each clip that is wanted
 UNHEARD = "PocketSphinx did not hear the word"
-_VERSION = 2  # of what `speakers/` holds
+_VERSION = 3  # of what `speakers/` holds
 
 
 @dataclass(frozen=True)
@@ -131,14 +131,14 @@ def _stitch_speaker(task: tuple[Order, Speaker]) -> Outcome:
 
 def stitch_speaker(order: Order, speaker: Speaker, folder: Path) -> Outcome:
     """Write one speaker's clips into the folder as 00.flac, 01.flac ..., the cheapest first."""
-    sounds = [Sound(utterance.path) for utterance in speaker.utterances]
+    sounds = [load(utterance.path) for utterance in speaker.utterances]
     wanted = {phone for way in order.ways for phone in way} | {"AH", "IH"}
     units = halves(speaker.utterances, sounds, wanted)
     listener = Listener(order.phrase, list(order.others))
     attempts: list[str] = []
     found = []
     for way, wish in zip(order.ways, order.wishes, strict=True):
-        chooser = Chooser(way, wish.seconds, units, sounds, order.habits)
+        chooser = Chooser(way, wish, units, sounds, order.habits)
         if chooser.lacking:
             attempts.append(f"a speaker who never said {chooser.lacking}")
         chains = enumerate(chooser.chains(TRIES * order.variants))

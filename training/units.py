@@ -18,7 +18,7 @@ import soxr
 
 from model.frontend import FULL_SCALE, SAMPLE_RATE, DoubleArray, FloatArray
 from training.align import SILENCE, Phone, Speaker, Utterance
-from training.corpus import active_level, read
+from training.corpus import Int16Array, active_level, read
 
 HOP = SAMPLE_RATE // 200  # samples between two descriptions, 5 ms
 LEVEL_DBFS = -26.0  # to which the speech in every recording is brought
@@ -84,10 +84,12 @@ def _keys(left: str, name: str, right: str, first: bool, last: bool) -> list[tup
 
 
 class Sound:
-    """One recording, its speech brought to one level, and what it sounds like every 5 ms."""
+    """One recording, its speech brought to one level, and what it sounds like every 5 ms.
 
-    def __init__(self, path: str) -> None:
-        samples = read(Path(path))
+    samples: (n,) at 44.1 kHz; path: where they come from.
+    """
+
+    def __init__(self, samples: Int16Array, path: str = "") -> None:
         self.path = path
         gain = 10 ** ((LEVEL_DBFS - active_level(samples)) / 20)
         self.samples: FloatArray = (samples * (gain / FULL_SCALE)).astype(np.float32)
@@ -143,6 +145,33 @@ class Sound:
         """The description nearest to a sample."""
         return min(max(round(sample / HOP), 0), len(self.level) - 1)
 
+    def shape(self, start: int, end: int) -> DoubleArray:
+        """(12,) the mean cepstra from one sample to another."""
+        return np.asarray(self.cepstra[self.frame(start) : self.frame(end) + 1].mean(axis=0))
+
+
+def load(path: str) -> Sound:
+    """A recording from its file. Raises TrainingError if it is of no use."""
+    return Sound(read(Path(path)), path)
+
+
+@dataclass(frozen=True)
+class Colour:
+    """What one voice in one room has in all its sounds. mean, spread: (12,) of the cepstra of its speech."""
+
+    mean: DoubleArray
+    spread: DoubleArray
+
+    def without(self, shape: DoubleArray) -> DoubleArray:
+        """(12,) cepstra, comparable with those of other voices."""
+        return np.asarray((shape - self.mean) / self.spread)
+
+
+def colour(sounds: Sequence[Sound]) -> Colour:
+    """That of all the speech in these recordings of one voice."""
+    loud = np.concatenate([sound.cepstra[sound.level > -30] for sound in sounds])
+    return Colour(loud.mean(axis=0), loud.std(axis=0) + 1e-3)
+
 
 def _frames(samples: FloatArray, window: int, hop: int = HOP) -> FloatArray:
     padded = np.pad(samples, (window // 2, window))
@@ -191,16 +220,16 @@ def halves(utterances: Sequence[Utterance], sounds: Sequence[Sound], wanted: Ite
             if phone.name not in names:
                 continue
             start, end = (round(seconds * SAMPLE_RATE) for seconds in (phone.start, phone.end))
-            middle, release = (start + end) // 2, 0.0
-            if phone.name in STOPS:
-                middle, release = _closure(sound, start, end)
+            middle, release = halve(sound, phone.name, start, end)
             found.append(Half(number, index, 0, start, middle, phone, left, release))
             found.append(Half(number, index, 1, middle, end, phone, right, release))
     return found
 
 
-def _closure(sound: Sound, start: int, end: int) -> tuple[int, float]:
-    """The quietest sample of a stop's first two thirds, and how far its release rises above that, in dB."""
+def halve(sound: Sound, name: str, start: int, end: int) -> tuple[int, float]:
+    """The sample at which to cut a phone, and of a stop how far its release rises above its closure, in dB."""
+    if name not in STOPS:
+        return (start + end) // 2, 0.0
     first, last = sound.frame(start), sound.frame(end)
     until = max(first + 1, first + (last - first) * 2 // 3)
     quietest = first + int(np.argmin(sound.level[first:until]))

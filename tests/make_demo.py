@@ -30,7 +30,7 @@ SCRIPT = [
     ("en-gb+f3", 160, -14, "Turn on the light, please.", 0.9),
     ("en-us+m3", 165, -12, "She stays active.", 0.6),
     ("en-us+m3", 145, -12, WORD, 0.9),
-    ("en-gb-scotland", 155, -18, "That activity will captivate the children.", 0.9),
+    ("en-gb-scotland", 155, -18, "That activity will delight the children.", 0.9),
     ("en-us+f2", 160, -15, WORD, 0.8),
     ("en-us", 165, -13, "And what is for dinner tonight?", 0.9),
 ]

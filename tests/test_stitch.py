@@ -17,16 +17,18 @@ from hypothesis import strategies as st
 
 from model.frontend import SAMPLE_RATE
 from training import corpus
-from training.align import SILENCE, align, align_all, new_aligner, new_decoder, pronunciations, spell, transcripts
+from training.align import SILENCE, align, align_all, new_aligner, new_decoder, pronunciations
 from training.choose import Chooser, alike, places
 from training.errors import TrainingError
 from training.hearing import Listener, rivals
 from training.prosody import Prosody, prosody
 from training.retime import retime
+from training.sound import Sound, colour, load
 from training.splice import splice
 from training.stitch import CLIPS, MANIFEST, stitch
 from training.stitch_cli import add_stitch
-from training.units import Habits, Sound, colour, halves, load
+from training.transcripts import spell, transcripts
+from training.units import Habits, halves
 
 pytest.importorskip("pocketsphinx", reason="PocketSphinx, the extra [stitch], is not installed")
 

@@ -1,16 +1,10 @@
-"""Transcribed speech in, where each phone lies in it out: PocketSphinx, offline, cached on disk.
-
-A folder of speech holds recordings and what is said in them: a `transcripts.txt` (or LibriSpeech's
-`*.trans.txt`) anywhere in it, with lines of a recording's name without its suffix, white space and the text;
-or a `.txt` beside each recording. Speakers are the groups of `corpus.find`.
-"""
+"""Transcribed speech in, where each phone lies in it out: PocketSphinx, offline, cached on disk."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -22,8 +16,9 @@ import soxr
 from tqdm import tqdm
 
 from model.frontend import SAMPLE_RATE
-from training.corpus import Int16Array, find, read
+from training.corpus import Int16Array, read
 from training.errors import TrainingError
+from training.transcripts import spell, transcripts
 
 if TYPE_CHECKING:
     from pocketsphinx import Decoder
@@ -91,11 +86,6 @@ def new_aligner() -> Decoder:
     return new_decoder(bestpath=False, beam=1e-80, pbeam=1e-80, wbeam=1e-60)
 
 
-def spell(text: str) -> list[str]:
-    """The words of a text as the dictionary has them: lower case, no punctuation but the apostrophe."""
-    return re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.lower().replace("\u2019", "'"))
-
-
 def pronunciations(phrase: str, decoder: Decoder) -> list[tuple[str, ...]]:
     """The ways to say a phrase (at most 4), as phones; the most usual first.
 
@@ -112,29 +102,6 @@ def pronunciations(phrase: str, decoder: Decoder) -> list[tuple[str, ...]]:
         ways.append([tuple(phones.split()) for phones in found if phones])
     whole = [tuple(itertools.chain.from_iterable(way)) for way in itertools.product(*ways)]
     return list(dict.fromkeys(whole))[:4]
-
-
-def transcripts(folder: Path) -> Iterator[tuple[Path, str, str]]:
-    """Each recording of the folder that has a text: path, group, text.
-
-    Raises TrainingError if there is no recording, or none with a text.
-    """
-    texts: dict[str, str] = {}
-    for path in sorted({*folder.rglob("transcripts.txt"), *folder.rglob("*.trans.txt")}):
-        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-            name, _, text = line.strip().partition("\t" if "\t" in line else " ")
-            if line.strip() and not text:
-                raise TrainingError(f"{path}:{number}: expected a recording's name and its text")
-            texts[name] = text
-    count = 0
-    for path, group in find(folder):
-        beside = path.with_suffix(".txt")
-        text = texts.get(path.stem) or (beside.read_text(encoding="utf-8", errors="replace") if beside.exists() else "")
-        if text.strip():
-            count += 1
-            yield path, group, text
-    if not count:
-        raise TrainingError(f"{folder}: no recording with a text (a transcripts.txt, or a .txt beside each)")
 
 
 def align_all(folders: Sequence[Path], cache: Path, jobs: int) -> list[Speaker]:

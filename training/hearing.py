@@ -12,9 +12,10 @@ import numpy as np
 import soxr
 
 from model.frontend import SAMPLE_RATE
-from training.align import SPHINX_RATE, decode, new_decoder, pronunciations, spell
+from training.align import SPHINX_RATE, decode, new_decoder, pronunciations
 from training.corpus import Int16Array
 from training.phonetics import contains, distance
+from training.transcripts import spell
 
 NEAR, RANDOM = 30, 30  # words to choose among
 NEAREST = 1.5  # phones; what differs by one ("activase") people confuse as well

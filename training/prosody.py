@@ -7,7 +7,7 @@ needs the rhythm of the word. Without a voice, phones last as long as they usual
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from subprocess import SubprocessError
 
 import numpy as np
@@ -17,8 +17,9 @@ from model.frontend import FULL_SCALE, SAMPLE_RATE
 from training.align import FRAME_SECONDS, SILENCE, align, new_aligner
 from training.corpus import Int16Array, to_int16
 from training.errors import TrainingError
+from training.sound import Sound, colour
 from training.speak import Utterance, Voice, find_voices, speak
-from training.units import Habits, Sound, colour, halve
+from training.units import Habits, halve
 
 _EACH = 8  # voices of one engine
 _ENOUGH = 3  # voices whose phones were found
@@ -39,6 +40,10 @@ class Prosody:
     seconds: tuple[float, ...]
     levels: tuple[float, ...] = ()
     shapes: tuple[tuple[float, ...], ...] = ()
+
+    def slower(self, factor: float) -> Prosody:
+        """The same, taking so many times as long."""
+        return replace(self, seconds=tuple(factor * seconds for seconds in self.seconds))
 
 
 def prosody(phrase: str, ways: Sequence[tuple[str, ...]], habits: Habits) -> list[Prosody]:

@@ -18,7 +18,8 @@ from training.choose import Chain
 from training.corpus import Int16Array, to_int16
 from training.prosody import Prosody
 from training.retime import retime
-from training.units import STOPS, VOWELS, Sound
+from training.sound import Sound
+from training.units import STOPS, VOWELS
 
 LOUD_DBFS = -20.0  # the level of a finished clip's loud parts
 PEAK = 0.9  # of full scale, at most

@@ -29,17 +29,20 @@ from training.corpus import SPLITS, split_of
 from training.errors import TrainingError
 from training.hearing import Listener, rivals
 from training.prosody import Prosody, prosody
+from training.sound import Sound, load
 from training.splice import Clip, splice
-from training.units import Habits, Sound, halves, load
+from training.units import Habits, halves
 
 CLIPS = "positives-stitched"
 MANIFEST = "manifest.jsonl"
 PHONE_SECONDS = (0.06, 0.17)  # a phone takes between these on average, or the word is too fast or too slow
 MOST_SCORE = 6.6  # cost per phone
 MOST_JOIN = 4.5  # cost of the worst join
+PACES = (0.95, 1.35)  # how much slower than the voices of this machine, from clip to clip
+GOLDEN = (5**0.5 - 1) / 2
 TRIES = 5  # ways looked at for each clip that is wanted
 UNHEARD = "PocketSphinx did not hear the word"
-_VERSION = 3  # of what `speakers/` holds
+_VERSION = 4  # of what `speakers/` holds
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,9 @@ def stitch_speaker(order: Order, speaker: Speaker, folder: Path) -> Outcome:
     for _, _, way, wish, chain in sorted(found, key=lambda entry: entry[:2]):
         if len(clips) == order.variants:
             break
-        clip = splice(chain, sounds, wish)
+        # the golden section spreads any number of them evenly
+        pace = PACES[0] * (PACES[1] / PACES[0]) ** (len(attempts) * GOLDEN % 1)
+        clip = splice(chain, sounds, wish.slower(pace))
         reason = _fault(chain, clip)
         heard = "" if reason else listener.hears(clip.samples)
         if not reason and heard != listener.phrase:
@@ -158,7 +163,11 @@ def stitch_speaker(order: Order, speaker: Speaker, folder: Path) -> Outcome:
         name = folder / f"{len(clips):02d}.flac"
         soundfile.write(name, clip.samples, SAMPLE_RATE, subtype="PCM_16")
         entry = {"file": f"{speaker.group}/{name.name}", "speaker": speaker.group, "phrase": order.phrase}
-        clips.append(entry | {"rank": len(clips), "attempt": len(attempts)} | _history(chain, clip, way, sounds))
+        clips.append(
+            entry
+            | {"rank": len(clips), "attempt": len(attempts), "pace": round(pace, 3)}
+            | _history(chain, clip, way, sounds)
+        )
     return Outcome(clips, attempts)
 
 

@@ -28,7 +28,7 @@ from training.splice import splice
 from training.stitch import CLIPS, MANIFEST, stitch
 from training.stitch_cli import add_stitch
 from training.transcripts import spell, transcripts
-from training.units import Habits, halves
+from training.units import Habits, halves, opens
 
 pytest.importorskip("pocketsphinx", reason="PocketSphinx, the extra [stitch], is not installed")
 
@@ -114,6 +114,21 @@ def test_a_speakers_clips_fall_into_the_split_of_the_speech(speech: Path, output
     stitched = {group for _, group in corpus.find(output / CLIPS / speech.name)}
     assert stitched <= {group for _, group in corpus.find(speech)}
     assert stitched == {entry["speaker"] for entry in entries(output)}
+
+
+def test_the_last_stop_is_heard_to_open(output: Path) -> None:
+    assert all(opens(Sound(corpus.read(output / CLIPS / entry["file"]))) for entry in entries(output))
+
+
+def test_a_stop_that_stays_shut_or_is_cut_does_not_open() -> None:
+    rng = np.random.default_rng(0)
+    vowel = 5000 * np.sin(2 * np.pi * 200 / SAMPLE_RATE * np.arange(SAMPLE_RATE // 5))
+    closure, burst = rng.normal(0, 3, SAMPLE_RATE // 15), rng.normal(0, 1500, SAMPLE_RATE // 50)
+    tail = rng.normal(0, 3, SAMPLE_RATE // 40)
+    whole = corpus.to_int16(np.concatenate((vowel, closure, burst, tail)))
+    assert opens(Sound(whole))
+    assert not opens(Sound(whole[: len(vowel) + len(closure)]))
+    assert not opens(Sound(whole[: len(vowel) + len(closure) + len(burst) // 4]))
 
 
 def test_variants_are_different(output: Path) -> None:

@@ -31,7 +31,7 @@ from training.hearing import Listener, rivals
 from training.prosody import Prosody, prosody
 from training.sound import Sound, load
 from training.splice import Clip, splice
-from training.units import Habits, halves
+from training.units import STOPS, Habits, halves, opens
 
 CLIPS = "positives-stitched"
 MANIFEST = "manifest.jsonl"
@@ -42,7 +42,7 @@ PACES = (0.95, 1.35)  # how much slower than the voices of this machine, from cl
 GOLDEN = (5**0.5 - 1) / 2
 TRIES = 5  # ways looked at for each clip that is wanted
 UNHEARD = "PocketSphinx did not hear the word"
-_VERSION = 4  # of what `speakers/` holds
+_VERSION = 6  # of what `speakers/` holds
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,11 @@ def _fault(chain: Chain, clip: Clip) -> str:
         return "too fast" if seconds < PHONE_SECONDS[0] else "too slow"
     if max((join.cost for join in chain.joins.values()), default=0.0) > MOST_JOIN:
         return "a join is too rough"
-    return "its pieces fit too badly" if chain.score > MOST_SCORE else ""
+    if chain.score > MOST_SCORE:
+        return "its pieces fit too badly"
+    if chain.units[-1].phone.name in STOPS and not opens(Sound(clip.samples)):
+        return "the release of its last stop is not heard"
+    return ""
 
 
 def _history(chain: Chain, clip: Clip, way: Sequence[str], sounds: Sequence[Sound]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from training.align import SILENCE, Phone, Speaker, Utterance
 from training.sound import HOP, Sound
 
 _ENOUGH = 20  # phones for a median
+_LAST = 40  # descriptions, 0.2 s, in which a last stop lies
+RELEASE_DB = 10.0  # by which its release rises above its closure
 
 
 def _set(phones: str) -> frozenset[str]:
@@ -120,3 +122,11 @@ def halve(sound: Sound, name: str, start: int, end: int) -> tuple[int, float]:
     # the alignment's end may come a little before the burst's
     release = sound.hiss[quietest : last + 4].max() - sound.hiss[quietest]
     return min(max(quietest * HOP, start), end), float(release)
+
+
+def opens(sound: Sound) -> bool:
+    """Whether a recording of a word that ends in a stop ends with its release, and not in the midst of it."""
+    hiss, level = sound.hiss[-_LAST:], sound.level[-_LAST:]
+    closed = int(np.argmin(level[:-4]))
+    burst = closed + int(np.argmax(hiss[closed:]))
+    return bool(hiss[burst] - hiss[closed] >= RELEASE_DB and len(hiss) - 1 - burst >= 2)

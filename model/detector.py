@@ -1,6 +1,6 @@
 """Samples in, detections out: the whole path, for a file and for a stream alike.
 
-`Scorer` turns samples into posteriors, `Detector` adds the gates and the rolling window. Both cut the audio
+`Scorer` turns samples into posteriors, `Spotter` adds the gates, `Detector` the rolling window. All cut the audio
 into frames counted from the start of the stream, so any split into blocks gives bitwise equal results.
 """
 
@@ -60,10 +60,13 @@ class Scores:
 
 
 class Scorer:
-    """Posteriors of several models over one stream; the spectrogram is computed once."""
+    """Posteriors of several models over one stream; the spectrogram is computed once.
 
-    def __init__(self, models: Sequence[Model]) -> None:
-        self._networks = [Network(model.weights) for model in models]
+    networks: those of the models, in the same order, where other streams of this thread use them too.
+    """
+
+    def __init__(self, models: Sequence[Model], networks: Sequence[Network] | None = None) -> None:
+        self._networks = networks or [Network(model.weights) for model in models]
         self._front_ends = [model.front_end for model in models]
         self._spectrogram = StreamingSpectrogram()
         self._scalings = {front_end: front_end.new_scaling() for front_end in self._front_ends}
@@ -124,32 +127,27 @@ def score(model: Model, samples: Samples) -> FloatArray:
     return np.concatenate([*parts, scorer.flush().posteriors[0]])
 
 
-class Detector:
-    """Push samples, get detections; the last 10 s can be read at any moment.
+class Spotter:
+    """Push samples, get detections; holds no more of the past than they need, so that hundreds fit into memory.
 
-    models: one per word, each with its own threshold, smoothing and suppression.
+    models: one per word, each with its own threshold, smoothing and suppression; networks: as for `Scorer`.
     Raises ValueError if there is none or if two stand for the same word.
     """
 
-    def __init__(self, models: Sequence[Model]) -> None:
+    def __init__(self, models: Sequence[Model], networks: Sequence[Network] | None = None) -> None:
         if not models:
             raise ValueError("a detector needs at least one model")
         self.words = tuple(model.word for model in models)
         if len(set(self.words)) < len(self.words):
             raise ValueError(f"two models for the same word: {', '.join(self.words)}")
-        self._scorer = Scorer(models)
+        self._scorer = Scorer(models, networks)
         self._gates = [Gate(model.threshold, model.smoothing, model.suppression) for model in models]
-        self.samples = Ring(CLIP, dtype=np.int16)
-        self.columns = Ring(CLIP_COLUMNS, (BINS,))
-        self.posteriors = Ring(CLIP_STEPS, (len(models),))
 
     def reset(self) -> None:
         """Start of a new stream, as after a gap in the audio."""
         self._scorer.reset()
         for gate in self._gates:
             gate.reset()
-        for ring in (self.samples, self.columns, self.posteriors):
-            ring.reset()
 
     def push(self, samples: Samples) -> list[Detection]:
         """(n,) int16 samples -> the detections among the frames that they complete, in order of time.
@@ -160,21 +158,48 @@ class Detector:
             raise ValueError(f"expected int16 samples of shape (n,), not {samples.dtype} {samples.shape}")
         detections = []
         for start in range(0, len(samples), CLIP):
-            block = samples[start : start + CLIP]
-            self.samples.push(block)
-            detections += self._decide(self._scorer.push(block))
+            detections += self._hear(samples[start : start + CLIP])
         return detections
 
     def flush(self) -> list[Detection]:
         """End of the stream: the detections in the last, incomplete frame."""
         return self._decide(self._scorer.flush())
 
+    def _hear(self, block: Samples) -> list[Detection]:
+        return self._decide(self._scorer.push(block))
+
     def _decide(self, scores: Scores) -> list[Detection]:
-        self.columns.push(scores.columns.T)
-        self.posteriors.push(scores.posteriors.T)
         detections = [
             Detection(word, firing.score, firing.step * STEP + STEP_SPAN)
             for word, gate, posteriors in zip(self.words, self._gates, scores.posteriors, strict=True)
             for firing in gate.push(posteriors)
         ]
         return sorted(detections, key=lambda detection: detection.sample)
+
+
+class Detector(Spotter):
+    """Push samples, get detections; the last 10 s can be read at any moment.
+
+    models, and what is raised: as for `Spotter`.
+    """
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        super().__init__(models)
+        self.samples = Ring(CLIP, dtype=np.int16)
+        self.columns = Ring(CLIP_COLUMNS, (BINS,))
+        self.posteriors = Ring(CLIP_STEPS, (len(models),))
+
+    def reset(self) -> None:
+        """Start of a new stream, as after a gap in the audio."""
+        super().reset()
+        for ring in (self.samples, self.columns, self.posteriors):
+            ring.reset()
+
+    def _hear(self, block: Samples) -> list[Detection]:
+        self.samples.push(block)
+        return super()._hear(block)
+
+    def _decide(self, scores: Scores) -> list[Detection]:
+        self.columns.push(scores.columns.T)
+        self.posteriors.push(scores.posteriors.T)
+        return super()._decide(scores)

@@ -10,9 +10,10 @@ from examples import bursts, pieces, random_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.detector import Detection, Detector, score
+from model.detector import Detection, Detector, Spotter, score
 from model.frontend import FRAME, Samples, spectrogram
 from model.gate import Gate
+from model.network import Network
 
 SECOND = 44_100
 MODELS = [random_model("tok", seed=0), random_model("pling", seed=1, scaling="log"), random_model("zap", seed=2)]
@@ -188,3 +189,17 @@ def test_two_models_for_one_word_are_refused():
 def test_anything_but_mono_int16_is_refused(samples):
     with pytest.raises(ValueError, match=r"expected int16 samples of shape \(n,\), not "):
         Detector(MODELS).push(samples)
+
+
+def test_streams_that_share_the_weights_are_each_heard_as_alone():
+    """Many streams, one copy of the weights: what one hears leaves no trace in another."""
+    networks = [Network(model.weights) for model in MODELS]
+    streams = [bursts(3, seed) for seed in range(3)]
+    spotters = [Spotter(MODELS, networks) for _ in streams]
+    found: list[list[Detection]] = [[] for _ in streams]
+    for start in range(0, len(streams[0]), 5000):
+        for spotter, samples, heard in zip(spotters, streams, found, strict=True):
+            heard += spotter.push(samples[start : start + 5000])
+    for spotter, samples, heard in zip(spotters, streams, found, strict=True):
+        assert heard + spotter.flush() == detections(Detector(MODELS), samples)
+        assert heard

@@ -6,21 +6,23 @@ Read from ``--config``, else ``$XDG_CONFIG_HOME/chimed/config.yaml``, else ``/et
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from daemon.errors import ConfigError
-from daemon.hooks import TIME_LIMIT, Hook
+from daemon.hooks import Hook
 from daemon.logs import LEVELS
 from daemon.yamlfile import Value, read, suggest
+from model.frontend import CLIP, SAMPLE_RATE
 from model.gate import MAX_STEPS
 from model.modelfile import shipped
 
 SYSTEM_FILE = Path("/etc/chimed/config.yaml")
 DEFAULT_WORD = "activate"
 HIGHEST_THRESHOLD = 0.9999  # a posterior must still exceed it
+CLIP_SECONDS = CLIP / SAMPLE_RATE  # the rolling window: what a clip can hold
 
 Chime = bool | Path  # the project's own or none, or the user's sound
 
@@ -42,15 +44,51 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Everything that can be configured. device: number or (part of a) name; file: where it was read."""
+class Audio:
+    """What to listen to. device: number or (part of a) name; channel: counted from 1; gain: dB."""
 
     device: int | str | None = None
+    channel: int = 1
+    gain: float = 0.0
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Recordings of what was heard. folder: None for none; seconds: before a detection; the oldest go first."""
+
+    folder: Path | None = None
+    seconds: float = 3.0
+    near_misses: bool = False
+    max_files: int = 1_000
+    max_bytes: int = 500_000_000
+
+
+@dataclass(frozen=True)
+class Control:
+    """The socket for `chimed status` and its like. socket: None for the usual place in the runtime folder."""
+
+    enabled: bool = True
+    socket: Path | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be configured.
+
+    hooks: of all words that have none of their own; file: where it was read; places: key path, such as
+    ``words[0].threshold``, -> "file:line" or the option that said it; what is not in it is a default.
+    """
+
+    audio: Audio = Audio()
     words: tuple[Word, ...] = ()
     chime: Chime = True
     hooks: tuple[Hook, ...] = ()
+    hooks_at_once: int = 16
+    clips: Clips = Clips()
+    control: Control = Control()
     log_level: str = "info"
     file: Path | None = None
+    places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
 
 def load(file: Path | None = None) -> Settings:
@@ -71,35 +109,16 @@ def usual_files() -> list[Path]:
 
 def parse(root: Value) -> Settings:
     """A whole file. Raises ConfigError."""
-    fields = root.fields(
-        {
-            "audio": _audio,
-            "words": lambda value: tuple(map(_word, value.items())),
-            "chime": _chime,
-            "hooks": _hooks,
-            "log_level": lambda value: value.choice(LEVELS),
-        }
-    )
-    fields |= fields.pop("audio", {})
-    return Settings(**fields, file=root.file)
+    fields: dict[str, Any] = root.fields(KEYS)
+    return Settings(**fields, file=root.file, places=root.places)
 
 
-def _audio(value: Value) -> dict[str, Any]:
-    return value.fields({"device": lambda value: value.text() if value.is_text() else value.integer(0, 9999)})
+def _device(value: Value) -> int | str:
+    return value.text() if value.is_text() else value.integer(0, 9999)
 
 
 def _word(value: Value) -> Word:
-    fields: dict[str, Any] = value.fields(
-        {
-            "word": _shipped_word,
-            "model": lambda value: (value.file_path(), value.where),
-            "threshold": lambda value: value.number(0.0, HIGHEST_THRESHOLD),
-            "smoothing": lambda value: value.integer(1, MAX_STEPS),
-            "suppression": lambda value: value.integer(0, MAX_STEPS),
-            "chime": _chime,
-            "hooks": _hooks,
-        }
-    )
+    fields: dict[str, Any] = value.fields(WORD_KEYS)
     sources = [fields.pop(key) for key in ("word", "model") if key in fields]
     if len(sources) != 1:
         value.fail("each entry needs either `word` (one that comes with chimed) or `model` (a file)")
@@ -126,12 +145,22 @@ def _hooks(value: Value) -> tuple[Hook, ...]:
 def _hook(value: Value) -> Hook:
     if value.is_text():
         return Hook(value.text())
-    fields: Mapping[str, Any] = value.fields(
-        {"command": Value.text, "time_limit": lambda value: value.number(0.1, 86_400)}
-    )
+    if value.is_list():
+        return Hook(_command(value))
+    fields: dict[str, Any] = value.fields(HOOK_KEYS)
     if "command" not in fields:
         value.fail("a hook needs a `command`")
-    return Hook(fields["command"], fields.get("time_limit", TIME_LIMIT))
+    return Hook(**fields)
+
+
+def _command(value: Value) -> str | tuple[str, ...]:
+    """A line for the shell, or a program and its arguments, which no shell sees."""
+    if not value.is_list():
+        return value.text()
+    arguments = tuple(item.text() for item in value.items())
+    if not arguments:
+        value.fail("this is empty")
+    return arguments
 
 
 def default_word() -> Word:
@@ -140,3 +169,48 @@ def default_word() -> Word:
     if DEFAULT_WORD not in models:
         raise ConfigError(f"no model for {DEFAULT_WORD!r} came with this chimed; name one with --model")
     return Word(models[DEFAULT_WORD])
+
+
+# every key there is: its name and how its value is read
+Keys = Mapping[str, Callable[[Value], Any]]
+
+AUDIO_KEYS: Keys = {
+    "device": _device,
+    "channel": lambda value: value.integer(1, 64),
+    "gain": lambda value: value.number(-60.0, 60.0),
+}
+HOOK_KEYS: Keys = {
+    "command": _command,
+    "time_limit": lambda value: value.number(0.1, 86_400),
+    "cooldown": lambda value: value.number(0, 86_400),
+}
+WORD_KEYS: Keys = {
+    "word": _shipped_word,
+    "model": lambda value: (value.file_path(), value.where),
+    "threshold": lambda value: value.number(0.0, HIGHEST_THRESHOLD),
+    "smoothing": lambda value: value.integer(1, MAX_STEPS),
+    "suppression": lambda value: value.integer(0, MAX_STEPS),
+    "chime": _chime,
+    "hooks": _hooks,
+}
+CLIPS_KEYS: Keys = {
+    "folder": Value.folder_path,
+    "seconds": lambda value: value.number(0.5, CLIP_SECONDS),
+    "near_misses": Value.boolean,
+    "max_files": lambda value: value.integer(1, 1_000_000),
+    "max_bytes": lambda value: value.integer(1_000_000, 10**15),
+}
+CONTROL_KEYS: Keys = {
+    "enabled": Value.boolean,
+    "socket": lambda value: value.file.parent / Path(value.text()).expanduser(),
+}
+KEYS: Keys = {
+    "audio": lambda value: Audio(**value.fields(AUDIO_KEYS)),
+    "words": lambda value: tuple(map(_word, value.items())),
+    "chime": _chime,
+    "hooks": _hooks,
+    "hooks_at_once": lambda value: value.integer(1, 1_000),
+    "clips": lambda value: Clips(**value.fields(CLIPS_KEYS)),
+    "control": lambda value: Control(**value.fields(CONTROL_KEYS)),
+    "log_level": lambda value: value.choice(LEVELS),
+}

@@ -33,15 +33,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Hook:
-    """A shell command, and how long it may run. time_limit: s."""
+    """A command: a line for the shell, or a program and its arguments.
 
-    command: str
+    time_limit: s that it may run; cooldown: s after a start within which it is not started again.
+    """
+
+    command: str | tuple[str, ...]
     time_limit: float = TIME_LIMIT
+    cooldown: float = 0.0
 
     @property
     def name(self) -> str:
         """The command as log lines show it, cut if it is long."""
-        return repr(self.command if len(self.command) <= NAME_LIMIT else self.command[: NAME_LIMIT - 3] + "...")
+        line = self.command if isinstance(self.command, str) else " ".join(self.command)
+        return repr(line if len(line) <= NAME_LIMIT else line[: NAME_LIMIT - 3] + "...")
 
 
 def environment(detection: Detection) -> dict[str, str]:
@@ -103,9 +108,9 @@ class HookRunner:
     def start(self, hook: Hook, variables: dict[str, str]) -> None:
         """Start a hook and return at once; one that cannot start is a line in the log."""
         try:
-            process = subprocess.Popen(  # noqa: S602 - the user's own command; what was heard comes by environment
+            process = subprocess.Popen(
                 hook.command,
-                shell=True,
+                shell=isinstance(hook.command, str),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

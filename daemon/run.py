@@ -54,7 +54,7 @@ def _listen(args: argparse.Namespace, portaudio: PortAudio) -> int:
     logging.getLogger().setLevel((args.log_level or settings.log_level).upper())
     models = words.load_models(settings.words)
     responses = words.responses(settings, models)
-    source = _source(args, settings.device, portaudio)
+    source = _source(args, settings.audio.device, portaudio)
     hooks, notifier = HookRunner(), Notifier()
     player = None if args.no_chime or args.fast else ChimePlayer(portaudio)
     try:

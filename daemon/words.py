@@ -26,10 +26,16 @@ class Response:
 
 def chosen(settings: Settings, models: Sequence[Path] = (), threshold: float | None = None) -> Settings:
     """The settings as the command line overrides them; without any word, with the one that comes with chimed."""
-    words = tuple(Word(path) for path in models) or settings.words or (config.default_word(),)
+    words, places = settings.words, dict(settings.places)
+    if models:
+        words = tuple(Word(path) for path in models)
+        places = {path: place for path, place in places.items() if not path.startswith("words")}
+        places |= {f"words[{i}].model": "--model" for i in range(len(words))}
+    words = words or (config.default_word(),)
     if threshold is not None:
         words = tuple(dataclasses.replace(word, threshold=threshold) for word in words)
-    return dataclasses.replace(settings, words=words)
+        places |= {f"words[{i}].threshold": "--threshold" for i in range(len(words))}
+    return dataclasses.replace(settings, words=words, places=places)
 
 
 def load_models(words: Sequence[Word]) -> list[Model]:
@@ -55,15 +61,14 @@ def load_models(words: Sequence[Word]) -> list[Model]:
 def responses(settings: Settings, models: Sequence[Model]) -> dict[str, Response]:
     """Word -> response, for models loaded from these settings. Raises ConfigError for a chime that cannot be read."""
     return {
-        model.word: Response(
-            _sound(settings.chime if word.chime is None else word.chime),
-            settings.hooks if word.hooks is None else word.hooks,
-        )
-        for word, model in zip(settings.words, models, strict=True)
+        model.word: Response(_sound(settings, index), settings.hooks if word.hooks is None else word.hooks)
+        for index, (word, model) in enumerate(zip(settings.words, models, strict=True))
     }
 
 
-def _sound(choice: config.Chime) -> Samples | None:
+def _sound(settings: Settings, index: int) -> Samples | None:
+    own = settings.words[index].chime
+    choice = settings.chime if own is None else own
     if choice is False:
         return None
     if choice is True:
@@ -71,4 +76,5 @@ def _sound(choice: config.Chime) -> Samples | None:
     try:
         return chime.load(choice)
     except AudioError as error:
-        raise ConfigError(f"chime: {error}") from error
+        path = "chime" if own is None else f"words[{index}].chime"
+        raise ConfigError(f"{settings.places.get(path, settings.file)}: {path}: {error}") from error

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import yaml
 
+from daemon import trust
 from daemon.errors import ConfigError
 
 T = TypeVar("T")
@@ -34,17 +35,26 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Value:
-    """One node of a YAML file. path: its key's path, such as ``words[0].threshold``."""
+    """One node of a YAML file. path: its key's path, such as ``words[0].threshold``.
+
+    places: key path -> "file:line" of all that was read of this file so far.
+    """
 
     file: Path
     path: str
     _node: yaml.Node
+    places: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def place(self) -> str:
+        """``file:line``."""
+        return f"{self.file}:{self._node.start_mark.line + 1}"
 
     @property
     def where(self) -> str:
         """How a complaint about it begins: file, line, key."""
         key = f"{self.path}: " if self.path else ""
-        return f"{self.file}:{self._node.start_mark.line + 1}: {key}"
+        return f"{self.place}: {key}"
 
     def fail(self, reason: str) -> NoReturn:
         """Raise ConfigError."""
@@ -59,12 +69,13 @@ class Value:
         result: dict[str, T] = {}
         for key_node, node in self._node.value:
             name = key_node.value if isinstance(key_node, yaml.ScalarNode) else "?"
-            key = Value(self.file, f"{self.path}.{name}".removeprefix("."), key_node)
+            key = self._at(f"{self.path}.{name}".removeprefix("."), key_node)
             if name not in readers:
                 key.fail(f"unknown key; {suggest(name, readers)}")
             if name in result:
                 key.fail("this key stands here twice")
-            result[name] = readers[name](Value(self.file, key.path, node))
+            self.places[key.path] = key.place
+            result[name] = readers[name](self._at(key.path, node))
         return result
 
     def items(self) -> list[Value]:
@@ -73,7 +84,7 @@ class Value:
             return []
         if not isinstance(self._node, yaml.SequenceNode):
             self._fail_type("a list (`- entry`)")
-        return [Value(self.file, f"{self.path}[{i}]", node) for i, node in enumerate(self._node.value)]
+        return [self._at(f"{self.path}[{i}]", node) for i, node in enumerate(self._node.value)]
 
     def is_text(self) -> bool:
         """Whether this is a string."""
@@ -82,6 +93,10 @@ class Value:
     def is_bool(self) -> bool:
         """Whether this is true or false."""
         return isinstance(self._scalar(), bool)
+
+    def is_list(self) -> bool:
+        """Whether this is a list."""
+        return isinstance(self._node, yaml.SequenceNode)
 
     def text(self) -> str:
         """A string that is not empty."""
@@ -131,6 +146,16 @@ class Value:
             self.fail(f"there is no file {path}")
         return path
 
+    def folder_path(self) -> Path:
+        """As `file_path`, but of a folder, which need not exist yet."""
+        path = self.file.parent / Path(self.text()).expanduser()
+        if path.exists() and not path.is_dir():
+            self.fail(f"{path} is a file, and a folder is needed")
+        return path
+
+    def _at(self, path: str, node: yaml.Node) -> Value:
+        return Value(self.file, path, node, self.places)
+
     def _scalar(self) -> Any:
         if not isinstance(self._node, yaml.ScalarNode):
             return {} if isinstance(self._node, yaml.MappingNode) else []
@@ -159,9 +184,11 @@ def _construct(node: yaml.ScalarNode) -> Any:
 
 
 def read(file: Path) -> Value:
-    """The whole of a YAML file. Raises ConfigError: unreadable, not UTF-8, or not YAML."""
+    """The whole of a YAML file. Raises ConfigError: unreadable, others can write it, not UTF-8, or not YAML."""
     try:
-        text = file.read_text(encoding="utf-8")
+        with file.open(encoding="utf-8") as stream:
+            trust.check(file, stream.fileno())
+            text = stream.read()
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import grp
+import os
+import pwd
+import re
 import string
 from pathlib import Path
 
@@ -13,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from daemon import chime, config, words
-from daemon.config import Settings, Word
+from daemon.config import Audio, Clips, Control, Settings, Word
 from daemon.errors import ConfigError
 from daemon.hooks import TIME_LIMIT, Hook
 from model import modelfile
@@ -21,6 +26,8 @@ from model import modelfile
 FULL = """\
 audio:
   device: USB
+  channel: 2
+  gain: 6
 words:
 - model: beep.npz
   threshold: 0.7
@@ -31,10 +38,21 @@ words:
   - echo one
   - command: echo two
     time_limit: 3
+    cooldown: 1.5
 - model: boop.npz
 chime: ping.wav
 hooks:
-- echo all
+- [echo, all]
+hooks_at_once: 3
+clips:
+  folder: clips
+  seconds: 5
+  near_misses: true
+  max_files: 7
+  max_bytes: 8000000
+control:
+  enabled: false
+  socket: control.sock
 log_level: warning
 """
 
@@ -65,21 +83,24 @@ def complaint(folder: Path, text: str) -> str:
 def test_every_key_is_read(folder):
     read = load(folder, FULL)
     assert read == Settings(
-        device="USB",
+        audio=Audio("USB", 2, 6.0),
         words=(
             Word(
                 folder / "beep.npz",
-                f"{folder}/config.yaml:4: words[0].model: ",
+                f"{folder}/config.yaml:6: words[0].model: ",
                 threshold=0.7,
                 smoothing=5,
                 suppression=200,
                 chime=False,
-                hooks=(Hook("echo one"), Hook("echo two", 3.0)),
+                hooks=(Hook("echo one"), Hook("echo two", 3.0, 1.5)),
             ),
-            Word(folder / "boop.npz", f"{folder}/config.yaml:13: words[1].model: "),
+            Word(folder / "boop.npz", f"{folder}/config.yaml:16: words[1].model: "),
         ),
         chime=folder / "ping.wav",
-        hooks=(Hook("echo all", TIME_LIMIT),),
+        hooks=(Hook(("echo", "all"), TIME_LIMIT),),
+        hooks_at_once=3,
+        clips=Clips(folder / "clips", 5.0, True, 7, 8_000_000),
+        control=Control(False, folder / "control.sock"),
         log_level="warning",
         file=folder / "config.yaml",
     )
@@ -92,15 +113,15 @@ def test_what_the_file_says_reaches_models_and_responses(folder):
     assert (boop.word, boop.threshold, boop.smoothing, boop.suppression) == ("boop", 0.3, 10, 75)
     responses = words.responses(read, [beep, boop])
     assert responses["beep"].chime is None
-    assert responses["beep"].hooks == (Hook("echo one"), Hook("echo two", 3.0))
+    assert responses["beep"].hooks == (Hook("echo one"), Hook("echo two", 3.0, 1.5))
     assert np.array_equal(responses["boop"].chime, np.full(441, 8_192))
-    assert responses["boop"].hooks == (Hook("echo all"),)
+    assert responses["boop"].hooks == (Hook(("echo", "all")),)
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "{}", "words:\nhooks:\naudio:\n"])
 def test_everything_is_optional(folder, text):
     read = load(folder, text)
-    assert (read.device, read.words, read.chime, read.hooks, read.log_level) == (None, (), True, (), "info")
+    assert read == Settings(file=folder / "config.yaml")
 
 
 def test_the_default_chime_is_the_projects_own(folder):
@@ -113,13 +134,13 @@ def test_the_command_line_wins(folder):
     chosen = words.chosen(load(folder, FULL), [folder / "boop.npz"], 0.9)
     (model,) = words.load_models(chosen.words)
     assert (model.word, model.threshold) == ("boop", 0.9)
-    assert chosen.hooks == (Hook("echo all"),)
+    assert chosen.hooks == (Hook(("echo", "all")),)
     assert [word.threshold for word in words.chosen(load(folder, FULL), [], 0.9).words] == [0.9, 0.9]
 
 
 def test_a_device_may_be_a_number(folder):
-    assert load(folder, "audio: {device: 3}").device == 3
-    assert load(folder, "audio: {device: 'hw:1'}").device == "hw:1"
+    assert load(folder, "audio: {device: 3}").audio.device == 3
+    assert load(folder, "audio: {device: 'hw:1'}").audio.device == "hw:1"
 
 
 def test_a_word_that_comes_with_chimed(folder):
@@ -148,7 +169,7 @@ def test_the_users_file_comes_before_the_systems(tmp_path, monkeypatch):
     ("text", "expected"),
     [
         ("chime: true\nhook: [a]", ":2: hook: unknown key; did you mean 'hooks'?"),
-        ("audio: {rate: 1}", ":1: audio.rate: unknown key; known: device"),
+        ("audio: {rate: 1}", ":1: audio.rate: unknown key; known: channel, device, gain"),
         ("audio:\n  devise: 1", ":2: audio.devise: unknown key; did you mean 'device'?"),
         (
             "words:\n- model: beep.npz\n  treshold: 0.5",
@@ -181,6 +202,15 @@ def test_the_users_file_comes_before_the_systems(tmp_path, monkeypatch):
         ("hooks:\n- time_limit: 3", ":2: hooks[0]: a hook needs a `command`"),
         ("hooks:\n- command: a\n  timelimit: 3", ":3: hooks[0].timelimit: unknown key; did you mean 'time_limit'?"),
         ("hooks:\n- command: a\n  time_limit: 0", ":3: hooks[0].time_limit: 0 is outside 0.1 to 86400"),
+        ("hooks:\n- []", ":2: hooks[0]: this is empty"),
+        ("hooks:\n- command: [a, {b: c}]", ":2: hooks[0].command[1]: text is needed, not a mapping"),
+        ("hooks:\n- command: a\n  cooldown: -1", ":3: hooks[0].cooldown: -1 is outside 0 to 86400"),
+        ("audio: {channel: 0}", ":1: audio.channel: 0 is outside 1 to 64"),
+        ("audio: {gain: loud}", ":1: audio.gain: a number is needed, not text ('loud')"),
+        ("clips: {folder: beep.npz}", ":1: clips.folder: "),
+        ("clips: {seconds: 11}", ":1: clips.seconds: 11 is outside 0.5 to 10"),
+        ("clips: {near_misses: 1}", ":1: clips.near_misses: true or false is needed, not a whole number (1)"),
+        ("control: {soket: x}", ":1: control.soket: unknown key; did you mean 'socket'?"),
         ("log_level: warn", ":1: log_level: 'warn' is not known; did you mean 'warning'?"),
         ("- a\n- b", ":1: a mapping (`key: value`) is needed, not a list"),
         ("a: 1\n b: 2", ":2: not valid YAML (mapping values are not allowed here)"),
@@ -225,7 +255,10 @@ def test_two_models_for_one_word_are_refused(folder):
 def test_a_chime_that_cannot_be_read_is_named(folder):
     (folder / "ping.wav").write_text("no sound")
     read = load(folder, "words: [{model: beep.npz}]\nchime: ping.wav")
-    with pytest.raises(ConfigError, match=r"chime: .*ping\.wav: not a recording"):
+    with pytest.raises(ConfigError, match=r"config\.yaml:2: chime: .*ping\.wav: not a recording"):
+        words.responses(read, words.load_models(read.words))
+    read = load(folder, "words:\n- model: beep.npz\n- model: boop.npz\n  chime: ping.wav")
+    with pytest.raises(ConfigError, match=r"config\.yaml:4: words\[1\]\.chime: .*ping\.wav: not a recording"):
         words.responses(read, words.load_models(read.words))
 
 
@@ -233,6 +266,108 @@ def test_a_path_starts_at_the_files_folder_or_at_home(folder, monkeypatch):
     monkeypatch.setenv("HOME", str(folder))
     assert load(folder, "chime: ~/ping.wav").chime == folder / "ping.wav"
     assert load(folder, f"chime: {folder}/ping.wav").chime == folder / "ping.wav"
+
+
+# the example file
+
+EXAMPLE = Path(__file__).parent.parent / "systemd" / "config.example.yaml"
+
+
+def switched_on() -> str:
+    """The example with every key in it."""
+    return re.sub(r"^( *)#(?=\S)", r"\1", EXAMPLE.read_text(), flags=re.MULTILINE)
+
+
+def schema(keys: config.Keys, path: str = "") -> set[str]:
+    """All key paths there are, as a list's first entry has them."""
+    parts = {
+        "audio": config.AUDIO_KEYS,
+        "words": config.WORD_KEYS,
+        "hooks": config.HOOK_KEYS,
+        "clips": config.CLIPS_KEYS,
+        "control": config.CONTROL_KEYS,
+    }
+    found = set()
+    for key in keys:
+        found.add(f"{path}{key}")
+        if key in parts:
+            found |= schema(parts[key], f"{path}{key}.")
+    return found
+
+
+def test_the_example_documents_every_key_and_no_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    modelfile.save(tmp_path / "models" / "computer.npz", tone_model("computer"))
+    read = load(tmp_path, switched_on())
+    documented = {re.sub(r"\[\d+\]", "", path) for path in read.places}
+    # a hook's keys are the same for a word's own hooks and for all
+    assert documented == {path for path in schema(config.KEYS) if not path.startswith("words.hooks.")}
+    assert words.load_models(read.words)
+    # but for the examples of words and hooks, of names and paths, it says what holds anyway
+    assert dataclasses.replace(read.audio, device=None) == Audio()
+    assert dataclasses.replace(read.clips, folder=None) == Clips()
+    assert dataclasses.replace(read.control, socket=None) == Control()
+    assert (read.chime, read.hooks_at_once, read.log_level) == (
+        Settings().chime,
+        Settings().hooks_at_once,
+        Settings().log_level,
+    )
+    assert read.hooks[-1] == Hook("~/bin/lights on")
+
+
+def test_the_example_as_it_comes_changes_nothing(folder):
+    assert load(folder, EXAMPLE.read_text()) == Settings(file=folder / "config.yaml")
+
+
+# who else can write it
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o602, 0o646])
+def test_a_file_that_others_can_write_is_refused(folder, mode):
+    (folder / "config.yaml").write_text("chime: false")
+    (folder / "config.yaml").chmod(mode)
+    with pytest.raises(ConfigError, match=r"config\.yaml: other users can write it.*`chmod go-w .*config\.yaml`"):
+        config.load(folder / "config.yaml")
+
+
+def test_a_folder_that_others_can_write_is_refused_also_behind_a_link(folder):
+    load(folder, "chime: false")
+    (folder / "open").mkdir()
+    (folder / "open" / "real.yaml").write_text("chime: false")
+    (folder / "link.yaml").symlink_to(folder / "open" / "real.yaml")
+    config.load(folder / "link.yaml")
+    (folder / "open").chmod(0o777)
+    with pytest.raises(ConfigError, match=r"open: other users can write it"):
+        config.load(folder / "link.yaml")
+    (folder / "open").chmod(0o1777)  # as /tmp: there each can replace only what is their own
+    config.load(folder / "link.yaml")
+
+
+def test_a_file_of_another_user_is_refused(folder):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    load(folder, "chime: false")
+    os.chown(folder / "config.yaml", 12_345, -1)
+    with pytest.raises(ConfigError, match=r"config\.yaml: belongs to another user"):
+        config.load(folder / "config.yaml")
+
+
+def test_a_group_may_write_it_if_it_holds_the_user_alone(folder, monkeypatch):
+    load(folder, "chime: false")
+    (folder / "config.yaml").chmod(0o660)
+    own = pwd.getpwuid(os.geteuid())
+    os.chown(folder / "config.yaml", -1, own.pw_gid)
+    members: list[str] = []
+    entry = grp.struct_group((own.pw_name, "x", own.pw_gid, members))
+    monkeypatch.setattr(grp, "getgrgid", lambda _number: entry)
+    config.load(folder / "config.yaml")
+    members.append("mallory")
+    with pytest.raises(ConfigError, match="other users can write it"):
+        config.load(folder / "config.yaml")
+    monkeypatch.setattr(grp, "getgrgid", lambda _number: grp.struct_group(("staff", "x", own.pw_gid, [])))
+    with pytest.raises(ConfigError, match="other users can write it"):
+        config.load(folder / "config.yaml")
 
 
 yaml_text = st.text(string.ascii_lowercase + "[]{}:,-#&*!|>'\"%@ \n\t01.é", max_size=80)

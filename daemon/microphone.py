@@ -1,7 +1,8 @@
 """A microphone in, blocks out, for days: a device that is lost is noticed, said once, and reopened.
 
 PortAudio's callback copies the block into a bounded queue and does nothing else. A device that vanishes
-raises nothing: its stream finishes, or its blocks just stop coming, so both are watched here.
+raises nothing: its stream finishes, or its blocks just stop coming, or they go on and hold zeros alone. So all
+three are watched here.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ from daemon.resample import Resampler, Samples, to_float
 from model.frontend import FRAME
 
 QUEUE = 125  # blocks, 10 s: a sound server that paused for seconds delivers them all at once
-FIRST_BLOCK_LIMIT = 5.0  # s; a device that works took up to 1.7 s
+FIRST_BLOCK_LIMIT = 2.0  # s; a device that works took up to 1.7 s, and waiting in this way may cost a core
 BLOCK_LIMIT = 3.0  # s without a block: the device is lost
+WATCH_LIMIT = 10.0  # s; then the device is opened anew, since another may be the default by now
 POLL = 0.25  # s
 BACK_OFF = (0.25, 0.5, 1.0, 2.0)  # s before each attempt to reopen; the last one goes on for ever
 OVERLOAD_PAUSE = 60.0  # s between two complaints about overload
+SILENCE_LIMIT = 5.0  # s of zeros; the quietest room has noise
+SILENCE_PAUSE = 3600.0  # s between two complaints about silence: a noise gate falls silent all the time
 
 SILENCE: Samples = np.empty(0, np.int16)
 
@@ -34,26 +38,54 @@ log = logging.getLogger(__name__)
 
 
 class DeviceLostError(AudioError):
-    """The device stopped delivering; the text says how that was seen. Never leaves this module."""
+    """The device is gone; the text says how that was seen. Never leaves this module."""
+
+
+class NothingComesError(DeviceLostError):
+    """The device seems to be there, but delivers nothing."""
 
 
 class Microphone:
-    """The device of this number or (part of a) name, the default one for None. Raises AudioError."""
+    """The device of this number or (part of a) name, the default one for None.
+
+    channel: which one counts, from 1; gain: dB. Raises AudioError without PortAudio, and, unless it is patient,
+    where no such device can be opened; a patient one says so and waits for it.
+    """
 
     live = True
 
-    def __init__(self, portaudio: PortAudio, device: str | int | None = None) -> None:
+    def __init__(
+        self,
+        portaudio: PortAudio,
+        device: str | int | None = None,
+        channel: int = 1,
+        gain: float = 0.0,
+        patient: bool = False,
+    ) -> None:
         self._portaudio = portaudio
         self._device = device
-        self._lost = False
+        self._channel = channel
+        self._factor = np.float32(10 ** (gain / 20))
         self._capture: Capture | None = None
-        self._open()
+        self._queue: queue.Queue[tuple[Any, bool]] = queue.Queue(QUEUE)
+        self._heard = False
+        self._lost = False
+        self._silence = Silence()
+        self.name = "microphone" if device is None else f"microphone {device!r}"
+        portaudio.load()
+        try:
+            self._open()
+        except AudioError as error:
+            if not patient:
+                raise
+            self._complain(error)
 
     def _open(self) -> None:
         # new ones each time, since a stream that was given up may still write to the old ones
-        self._queue: queue.Queue[tuple[Any, bool]] = queue.Queue(QUEUE)
+        self._queue = queue.Queue(QUEUE)
         self._finished = threading.Event()
-        self._capture = self._portaudio.capture(self._device, queue_callback(self._queue), self._finished.set)
+        callback = queue_callback(self._queue, self._channel)
+        self._capture = self._portaudio.capture(self._device, self._channel, callback, self._finished.set)
         self._resampler = Resampler(self._capture.rate)
         self.name = f"microphone {self._capture.device.name!r}"
         if self._device is not None:
@@ -61,22 +93,32 @@ class Microphone:
 
     def blocks(self) -> Iterator[Block]:
         """The stream, for ever; empty blocks while there is no sound, a gap where some was lost."""
-        back_off = 0
+        failures = 0
+        reader = self._deliver
         while True:
+            following, pause = self._deliver, 0.0  # without an error, what was watched delivers
             try:
-                for block in self._deliver():
-                    if len(block.samples) and self._lost:
-                        log.info("hearing the %s again", self.name)
-                        self._lost, back_off = False, 0
+                for block in reader():
+                    if len(block.samples):
+                        if self._lost and self._heard:
+                            log.info("hearing the %s again", self.name)
+                        self._heard, self._lost, failures = True, False, 0
                     yield block
             except AudioError as error:
-                # said once, not with every attempt
-                log.log(logging.DEBUG if self._lost else logging.WARNING, "%s: %s; trying again", self.name, error)
-                self._lost = True
+                self._complain(error)
+                pause = BACK_OFF[min(failures, len(BACK_OFF) - 1)]
+                failures += 1
+                if isinstance(error, NothingComesError):
+                    following = self._watch
             self.close()
             yield Block(SILENCE, gap=True)
-            time.sleep(BACK_OFF[min(back_off, len(BACK_OFF) - 1)])
-            back_off += 1
+            time.sleep(pause)
+            reader = following
+
+    def _complain(self, error: AudioError) -> None:
+        """Say it once, not with every attempt."""
+        log.log(logging.DEBUG if self._lost else logging.WARNING, "%s: %s; trying again", self.name, error)
+        self._lost = True
 
     def _deliver(self) -> Iterator[Block]:
         """Blocks until the device is lost. Raises AudioError then, or if it cannot be opened."""
@@ -91,7 +133,7 @@ class Microphone:
                 if self._finished.is_set():
                     raise DeviceLostError("the device went away") from None
                 if time.monotonic() - last > limit:
-                    raise DeviceLostError(f"no sound came for {limit:g} s") from None
+                    raise NothingComesError(f"no sound came for {limit:g} s") from None
                 yield Block(SILENCE)
                 continue
             first = limit == FIRST_BLOCK_LIMIT  # some devices report a loss when they start
@@ -101,7 +143,27 @@ class Microphone:
                 if not first and last - complained > OVERLOAD_PAUSE:
                     log.warning("some audio was lost: this machine is too slow or too busy")
                     complained = last
-            yield Block(self._resampler.push(to_float(samples)), gap)
+            self._silence.push(samples, len(samples) / self._rate, self.name)
+            yield Block(self._resampler.push(to_float(samples) * self._factor), gap)
+
+    def _watch(self) -> Iterator[Block]:
+        """Empty blocks until the device delivers or 10 s are over; costs next to nothing, unlike a callback that waits.
+
+        Raises AudioError as `_deliver` does.
+        """
+        self._portaudio.refresh()
+        self._capture = self._portaudio.watch(self._device, self._channel)
+        deadline = time.monotonic() + WATCH_LIMIT
+        while not self._portaudio.arrived(self._capture):
+            if time.monotonic() > deadline:
+                raise NothingComesError(f"no sound came for {WATCH_LIMIT:g} s")
+            yield Block(SILENCE)
+            time.sleep(POLL)
+
+    @property
+    def _rate(self) -> int:
+        assert self._capture is not None
+        return self._capture.rate
 
     def backlog(self) -> int:
         """Samples that wait in the queue."""
@@ -114,15 +176,40 @@ class Microphone:
             self._capture = None
 
 
-def queue_callback(blocks: queue.Queue[tuple[Any, bool]]) -> Callback:
-    """PortAudio's callback: the first channel into the queue; what finds no room leaves a mark on the next block."""
+class Silence:
+    """Says once when a device delivers zeros alone, and once when it delivers sound again."""
+
+    def __init__(self) -> None:
+        self._heard = 0.0  # s, in all
+        self._zeros = 0.0  # s, without a break
+        self._said = False
+        self._quiet_until = 0.0  # s
+
+    def push(self, samples: Any, seconds: float, name: str) -> None:
+        """Look at the next samples, which last so long."""
+        self._heard += seconds
+        if samples.any():
+            self._zeros = 0.0
+            if self._said:
+                self._said = False
+                log.info("sound from the %s again", name)
+            return
+        self._zeros += seconds
+        if self._zeros >= SILENCE_LIMIT and not self._said and self._heard >= self._quiet_until:
+            self._said = True
+            self._quiet_until = self._heard + SILENCE_PAUSE
+            log.warning("digital silence from the %s: it is muted, or the sound server has lost it", name)
+
+
+def queue_callback(blocks: queue.Queue[tuple[Any, bool]], channel: int = 1) -> Callback:
+    """PortAudio's callback: one channel into the queue; what finds no room leaves a mark on the next block."""
     lost = False
 
     def callback(samples: Any, _count: int, _times: Any, status: Any) -> None:
         nonlocal lost
         lost = lost or bool(status.input_overflow)
         try:
-            blocks.put_nowait((samples[:, 0].copy(), lost))
+            blocks.put_nowait((samples[:, channel - 1].copy(), lost))
             lost = False
         except queue.Full:
             lost = True

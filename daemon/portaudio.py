@@ -76,6 +76,10 @@ class PortAudio:
                 raise AudioError(MISSING) from error
         return sounddevice
 
+    def load(self) -> None:
+        """Load the library now. Raises AudioError where it is missing, which no waiting mends."""
+        _ = self._sd
+
     def devices(self, kind: Kind = "input") -> list[Device]:
         """The devices that were there when the library was last initialised."""
         channels = f"max_{kind}_channels"
@@ -108,23 +112,49 @@ class PortAudio:
         known = ", ".join(f"{device.number} ({device.name})" for device in devices)
         raise AudioError(f"no {noun} {wanted!r}; there are {known}")
 
-    def capture(self, wanted: str | int | None, callback: Callback, finished: Callable[[], None]) -> Capture:
-        """Start an int16 stream of about 80 ms a block.
+    def capture(
+        self, wanted: str | int | None, channel: int, callback: Callback, finished: Callable[[], None]
+    ) -> Capture:
+        """Start an int16 stream of about 80 ms a block, in which this channel (counted from 1) is.
 
         Raises AudioError, also when the sound server does not answer within 5 s.
         """
+        return self._start(
+            wanted,
+            channel,
+            lambda **options: self._sd.InputStream(
+                blocksize=block_size(options["samplerate"]),
+                callback=callback,
+                finished_callback=finished,
+                **options,
+            ),
+        )
 
+    def watch(self, wanted: str | int | None, channel: int) -> Capture:
+        """Start a stream without a callback, which `arrived` asks whether the device delivers. Raises AudioError.
+
+        While a device delivers nothing, the thread that would call back takes a whole core: between PortAudio and
+        PulseAudio, ALSA's plug-in says "ready" for a stream that was prepared twice, until its first samples come.
+        """
+        return self._start(wanted, channel, self._sd.RawInputStream)
+
+    def arrived(self, capture: Capture) -> bool:
+        """Whether samples wait in a stream that `watch` started. Raises AudioError when the device went away."""
+
+        def ask() -> bool:
+            try:
+                return bool(capture.stream.read_available)
+            except self._sd.PortAudioError as error:
+                raise AudioError(f"{capture.device.name}: {_reason(error)}") from error
+
+        return self._calls.make(ask, OPEN_LIMIT)
+
+    def _start(self, wanted: str | int | None, channel: int, new_stream: Callable[..., Any]) -> Capture:
         def start() -> Capture:
             device = self.find(wanted)
-            stream, rate = self._open(
-                device,
-                lambda **options: self._sd.InputStream(
-                    blocksize=block_size(options["samplerate"]),
-                    callback=callback,
-                    finished_callback=finished,
-                    **options,
-                ),
-            )
+            if device.channels < channel:
+                raise AudioError(f"{device.name}: channel {channel} is wanted, and it has {device.channels}")
+            stream, rate = self._open(device, channel, new_stream)
             return Capture(stream, device, rate)
 
         return self._calls.make(start, OPEN_LIMIT, discard=lambda capture: self._close(capture.stream))
@@ -141,7 +171,7 @@ class PortAudio:
     def play(self, samples: Samples) -> None:
         """Play (n,) samples at 44.1 kHz on the default output; returns at their end. Raises AudioError."""
         device = self.find(None, "output")
-        stream, rate = self._open(device, self._sd.OutputStream)
+        stream, rate = self._open(device, 1, self._sd.OutputStream)
         try:
             padded = np.concatenate((samples, np.zeros(round(TAIL * SAMPLE_RATE), np.int16)))
             if rate != SAMPLE_RATE:
@@ -154,14 +184,14 @@ class PortAudio:
         finally:
             self._close(stream)
 
-    def _open(self, device: Device, new_stream: Callable[..., Any]) -> tuple[Any, int]:
-        """A started stream and its rate: 44.1 kHz mono, or as near as the device comes."""
-        settings = [(rate, channels) for rate in (SAMPLE_RATE, device.rate) for channels in (1, device.channels)]
+    def _open(self, device: Device, channels: int, new_stream: Callable[..., Any]) -> tuple[Any, int]:
+        """A started stream and its rate: 44.1 kHz and so many channels, or as near as the device comes."""
+        settings = [(rate, count) for rate in (SAMPLE_RATE, device.rate) for count in (channels, device.channels)]
         failure: Exception | None = None
-        for rate, channels in dict.fromkeys(settings):
+        for rate, count in dict.fromkeys(settings):
             with self._lock:
                 try:
-                    stream = new_stream(device=device.number, samplerate=rate, channels=channels, dtype="int16")
+                    stream = new_stream(device=device.number, samplerate=rate, channels=count, dtype="int16")
                     self._streams += 1
                     try:
                         stream.start()

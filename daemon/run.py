@@ -54,7 +54,7 @@ def _listen(args: argparse.Namespace, portaudio: PortAudio) -> int:
     logging.getLogger().setLevel((args.log_level or settings.log_level).upper())
     models = words.load_models(settings.words)
     responses = words.responses(settings, models)
-    source = _source(args, settings.audio.device, portaudio)
+    source = _source(args, settings.audio, portaudio)
     hooks, notifier = HookRunner(), Notifier()
     player = None if args.no_chime or args.fast else ChimePlayer(portaudio)
     try:
@@ -74,9 +74,11 @@ def _listen(args: argparse.Namespace, portaudio: PortAudio) -> int:
     return 0
 
 
-def _source(args: argparse.Namespace, device: str | int | None, portaudio: PortAudio) -> Source:
+def _source(args: argparse.Namespace, audio: config.Audio, portaudio: PortAudio) -> Source:
     if args.input is None:
-        return Microphone(portaudio, args.device if args.device is not None else device)
+        named = args.device is not None  # by someone who is here to read that there is no such device
+        device = args.device if named else audio.device
+        return Microphone(portaudio, device, audio.channel, audio.gain, patient=not named)
     return open_input(args.input, args.rate, live=not args.fast)
 
 

@@ -4,126 +4,33 @@ from __future__ import annotations
 
 import ctypes.util
 import json
-import os
 import queue
-import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 from conftest import DATA, Chimed, recording
+from soundserver import SoundServer, private
 
 from daemon.chime import NOTES, synthesise
 from daemon.errors import AudioError
-from daemon.microphone import Microphone, queue_callback
+from daemon.microphone import Microphone, Silence, queue_callback
 from daemon.portaudio import PortAudio
 from model import modelfile
 from model.frontend import SAMPLE_RATE, Samples
 
-PULSE = "pulseaudio -n --daemonize=no --exit-idle-time=-1 --disable-shm=yes -L module-native-protocol-unix"
-PIECE = 882  # samples, 20 ms: what a writer at real-time pace hands over at once
-
-
-class SoundServer:
-    """A private PulseAudio: what is said into its microphone is heard in real time, between soft noise."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.variables = {"XDG_RUNTIME_DIR": str(folder), "HOME": str(folder)}
-        self.environment = {**os.environ, **self.variables}
-        self.environment.pop("PULSE_SERVER", None)
-        # while the server is down, no client may start another one
-        self.variables["PULSE_CLIENTCONFIG"] = self.environment["PULSE_CLIENTCONFIG"] = str(folder / "client.conf")
-        (folder / "client.conf").write_text("autospawn = no\n")
-        self._to_say: queue.Queue[Samples] = queue.Queue()
-        self._feeding = threading.Event()
-        self.start()
-
-    def start(self) -> None:
-        """Start it; returns once it answers."""
-        fifo = self.folder / "mic.fifo"
-        source = f"module-pipe-source source_name=mic file={fifo} format=s16le rate={SAMPLE_RATE} channels=1"
-        sink = f"module-null-sink sink_name=spk rate={SAMPLE_RATE} channels=2"
-        self.process = subprocess.Popen(
-            [*PULSE.split(), "-L", source, "-L", sink],
-            env=self.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + 20
-        # it answers before it has loaded all its modules
-        for default in (("set-default-source", "mic"), ("set-default-sink", "spk")):
-            while self.control(*default, check=False).returncode:
-                assert time.monotonic() < deadline, "PulseAudio does not answer"
-                time.sleep(0.05)
-        self._feeding.set()
-        self._writer = threading.Thread(target=self._feed, args=(fifo,), daemon=True)
-        self._writer.start()
-
-    def control(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run pactl."""
-        command = ["pactl", *arguments]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=check, timeout=20)
-
-    def say(self, samples: Samples) -> None:
-        """Let the microphone hear this."""
-        self._to_say.put(samples)
-
-    def silence(self) -> None:
-        """Let the microphone deliver nothing any more, as a broken one does."""
-        self._feeding.clear()
-        self._writer.join(10)
-
-    def _feed(self, fifo: Path) -> None:
-        noise = recording(1, [])[:PIECE]
-        said = np.empty(0, np.int16)
-        with fifo.open("wb", buffering=0) as pipe:
-            begin, written = time.monotonic(), 0
-            while self._feeding.is_set():
-                if not len(said) and not self._to_say.empty():
-                    said = self._to_say.get()
-                piece = noise.copy()
-                piece[: len(said[:PIECE])] = said[:PIECE]
-                said = said[PIECE:]
-                try:
-                    pipe.write(piece.tobytes())
-                except BrokenPipeError:
-                    return
-                written += PIECE
-                time.sleep(max(0.0, begin + written / SAMPLE_RATE - time.monotonic()))
-
-    def kill(self) -> None:
-        """End it without a farewell."""
-        self.process.kill()
-        self.process.wait()
-        self._feeding.clear()
-        self._writer.join(10)
-        for left_behind in ("pulse/pid", "mic.fifo"):
-            (self.folder / left_behind).unlink(missing_ok=True)
-
 
 @pytest.fixture
 def server() -> Iterator[SoundServer]:
-    for program in ("pulseaudio", "pactl", "parec"):
-        if not shutil.which(program):
-            pytest.skip(f"{program} is not installed")
-    if not ctypes.util.find_library("portaudio"):
-        pytest.skip("PortAudio is not installed")
-    folder = Path(tempfile.mkdtemp(prefix="chimed"))  # a short path: a socket's name has 107 characters at most
-    try:
-        server = SoundServer(folder)
+    for server in private(SoundServer):
+        server.start()
         yield server
-        server.kill()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -240,63 +147,6 @@ def test_its_own_chime_sets_nothing_off(server, start, model_file, tmp_path):
     assert chimed.stop() == 0
 
 
-def test_a_lost_microphone_is_said_once_and_heard_again_when_it_is_back(server, start, model_file):
-    chimed = start("run", "--model", model_file, "--no-chime", **server.variables)
-    chimed.wait_for("listening to")
-    server.say(recording(1, [0.3]))
-    chimed.wait_for("heard", 1)
-    server.kill()
-    chimed.wait_for("trying again")
-    time.sleep(4)
-    assert len(chimed.lines("trying again")) == 1
-    server.start()
-    chimed.wait_for("again", 2)
-    server.say(recording(1, [0.3]))
-    chimed.wait_for('heard "beep"', 2)
-    assert chimed.stop() == 0
-    assert len(chimed.log) <= 6, chimed.log
-
-
-def test_a_microphone_that_delivers_nothing_is_noticed_and_comes_back(server, start, model_file):
-    chimed = start("run", "--model", model_file, "--no-chime", **server.variables)
-    chimed.wait_for("listening to")
-    time.sleep(1)
-    server.silence()
-    chimed.wait_for("no sound came for")
-    server._feeding.set()
-    threading.Thread(target=server._feed, args=(server.folder / "mic.fifo",), daemon=True).start()
-    chimed.wait_for("again", 2)
-    server.say(recording(1, [0.3]))
-    chimed.wait_for('heard "beep"')
-    assert chimed.stop() == 0
-
-
-def test_it_ends_on_a_signal_while_the_sound_server_hangs(server, start, model_file):
-    chimed = start("run", "--model", model_file, **server.variables)
-    chimed.wait_for("listening to")
-    time.sleep(1)
-    server.process.send_signal(signal.SIGSTOP)
-    try:
-        time.sleep(0.5)
-        assert chimed.stop() == 0
-    finally:
-        server.process.send_signal(signal.SIGCONT)
-
-
-def test_it_survives_a_sound_server_that_hangs_for_a_while(server, start, model_file):
-    chimed = start("run", "--model", model_file, "--no-chime", **server.variables)
-    chimed.wait_for("listening to")
-    time.sleep(1)
-    server.process.send_signal(signal.SIGSTOP)
-    chimed.wait_for("trying again")
-    time.sleep(3)
-    server.process.send_signal(signal.SIGCONT)
-    chimed.wait_for("again", 2)
-    server.say(recording(1, [0.3]))
-    chimed.wait_for('heard "beep"')
-    assert chimed.stop() == 0
-
-
 def test_ctrl_c_ends_it_without_a_traceback(server, start, model_file):
     chimed = start("run", "--model", model_file, **server.variables)
     chimed.wait_for("listening to")
@@ -327,10 +177,11 @@ def test_an_unknown_device_is_an_error_that_lists_the_known(server, call, model_
     assert "no microphone 'kazoo'; there are 0 (pulse), 1 (default)" in done.stderr
 
 
-def test_without_a_sound_server_it_says_so_and_ends(call, model_file):
+def test_without_a_sound_server_it_says_so(call, model_file):
+    """What was asked for by name ends; the daemon waits, see test_faults."""
     if not ctypes.util.find_library("portaudio"):
         pytest.skip("PortAudio is not installed")
-    for command in (("run", "--model", model_file), ("devices",)):
+    for command in (("run", "--device", "usb", "--model", model_file), ("devices",)):
         done = call(*command)
         assert done.returncode == 1
         assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -431,3 +282,41 @@ def test_a_full_queue_drops_the_block_and_marks_the_gap():
     assert samples.tolist() == [1, 2]  # the first channel
     assert gap  # the third block found no room
     assert not blocks.get()[1]
+
+
+def test_another_channel_can_count_and_be_amplified(picky):
+    portaudio, sd = picky
+    microphone = Microphone(portaudio, channel=2, gain=-20.0)
+    assert sd.tried == [(44_100, 2), (48_000, 2)]
+    samples = np.concatenate([block.samples for _, block in zip(range(13), microphone.blocks(), strict=False)])
+    noise = samples[1_000:-1_000].astype(float)
+    assert level(samples, 1_000) < 20  # the tone is on the left
+    assert np.sqrt(np.mean(noise**2)) == pytest.approx(9_000 / np.sqrt(3) / 10 * np.sqrt(44.1 / 48), rel=0.05)
+    microphone.close()
+
+
+def test_a_channel_that_the_device_lacks_is_one_sentence(picky):
+    with pytest.raises(AudioError, match=r"^picky: channel 3 is wanted, and it has 2$"):
+        Microphone(picky[0], channel=3)
+
+
+def test_silence_is_said_once_and_its_end_too(caplog):
+    caplog.set_level("INFO")
+    silence = Silence()
+
+    def hear(value: int, seconds: int) -> int:
+        for _ in range(seconds):
+            silence.push(np.full(100, value, np.int16), 1.0, "ear")
+        return len(caplog.records)
+
+    assert hear(1, 100) == 0
+    assert hear(0, 4) == 0
+    assert hear(1, 1) == 0
+    assert hear(0, 1_000) == 1
+    assert "digital silence from the ear" in caplog.messages[-1]
+    assert hear(1, 10) == 2
+    assert caplog.messages[-1] == "sound from the ear again"
+    for _ in range(100):  # a noise gate opens and closes
+        assert hear(0, 10) + hear(1, 10) == 4
+    hear(1, 3_600)
+    assert hear(0, 10) == 3

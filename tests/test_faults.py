@@ -1,0 +1,164 @@
+"""Microphones that fail, on real sound servers: the daemon says it once, costs no core, and recovers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Chimed, recording
+from soundserver import PipeWire, SoundServer, private
+
+Start = Callable[..., Chimed]
+
+IDLE = 0.3  # of a core: what waiting may cost at most; it looks for devices every 2 s
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@pytest.fixture(params=[SoundServer, PipeWire], ids=["pulseaudio", "pipewire"])
+def server(request) -> Iterator[SoundServer]:
+    """Not started yet."""
+    yield from private(request.param)
+
+
+@pytest.fixture
+def listen(server, start, model_file) -> Callable[[], Chimed]:
+    return lambda: start("run", "--model", model_file, "--no-chime", **server.variables)
+
+
+def cpu(chimed: Chimed) -> float:
+    """The CPU time that it took so far, s."""
+    fields = Path(f"/proc/{chimed.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def busy(chimed: Chimed, seconds: float) -> float:
+    """The share of a core that it takes over so long."""
+    before, begin = cpu(chimed), time.monotonic()
+    time.sleep(seconds)
+    return (cpu(chimed) - before) / (time.monotonic() - begin)
+
+
+def hears(chimed: Chimed, server: SoundServer, count: int) -> None:
+    """It hears a word again, whenever it is back."""
+    for _ in range(20):
+        server.say(recording(1, [0.3]))
+        try:
+            chimed.wait_for('heard "beep"', count, seconds=3)
+        except AssertionError:
+            continue
+        return
+    chimed.wait_for('heard "beep"', count)
+
+
+def test_a_killed_server_is_said_once_and_heard_again_when_it_is_back(server, listen):
+    server.start()
+    chimed = listen()
+    chimed.wait_for("listening to")
+    hears(chimed, server, 1)
+    server.kill()
+    chimed.wait_for("trying again")
+    assert busy(chimed, 4) < IDLE
+    assert len(chimed.lines("trying again")) == 1
+    server.start()
+    chimed.wait_for("hearing the microphone")
+    hears(chimed, server, 2)
+    assert chimed.stop() == 0
+    assert len(chimed.lines("again")) == 2, chimed.log
+
+
+def test_it_may_be_started_before_the_server(server, listen):
+    chimed = listen()
+    assert "no microphone found" in chimed.wait_for("trying again")
+    assert busy(chimed, 3) < IDLE
+    server.start()
+    chimed.wait_for("listening to microphone")
+    hears(chimed, server, 1)
+    assert chimed.stop() == 0
+    assert len(chimed.lines("again")) == 1, chimed.log
+
+
+def test_a_microphone_that_was_pulled_out_is_heard_when_it_is_back(server, listen):
+    """The server gives something else meanwhile, without a word, and it is digital silence."""
+    server.start()
+    chimed = listen()
+    chimed.wait_for("listening to")
+    hears(chimed, server, 1)
+    server.unplug()
+    chimed.wait_for("digital silence from the microphone")
+    server.plug_in()
+    chimed.wait_for("sound from the microphone")
+    hears(chimed, server, 2)
+    assert chimed.stop() == 0
+    assert len(chimed.lines("silence")) == 1, chimed.log
+
+
+def test_the_only_microphone_is_pulled_out(server, listen):
+    server.start()
+    server.control("unload-module", server.sink)
+    chimed = listen()
+    chimed.wait_for("listening to")
+    hears(chimed, server, 1)
+    server.unplug()
+    assert busy(chimed, 4) < IDLE
+    server.plug_in()
+    hears(chimed, server, 2)
+    assert chimed.stop() == 0
+    assert len(chimed.lines("trying again")) <= 1, chimed.log
+
+
+def test_a_microphone_that_never_delivers_costs_no_core(server, listen):
+    server.start(deaf=True)
+    chimed = listen()
+    chimed.wait_for(server.dry)
+    assert busy(chimed, 4) < IDLE
+    server.speak()
+    hears(chimed, server, 1)
+    assert chimed.stop() == 0
+    assert len(chimed.lines(server.dry)) == 1, chimed.log
+
+
+def test_a_microphone_that_stops_delivering_is_heard_when_it_goes_on(server, listen):
+    server.start()
+    chimed = listen()
+    chimed.wait_for("listening to")
+    time.sleep(1)
+    server.silence()
+    chimed.wait_for(server.dry)
+    assert busy(chimed, 4) < IDLE
+    server.speak()
+    chimed.wait_for(server.wet)
+    hears(chimed, server, 1)
+    assert chimed.stop() == 0
+    assert len(chimed.lines(server.dry)) == 1, chimed.log
+
+
+def test_a_server_that_hangs_for_a_while(server, listen):
+    server.start()
+    chimed = listen()
+    chimed.wait_for("listening to")
+    time.sleep(1)
+    server.signal(signal.SIGSTOP)
+    chimed.wait_for("trying again")
+    assert busy(chimed, 4) < IDLE
+    server.signal(signal.SIGCONT)
+    chimed.wait_for("hearing the microphone")
+    hears(chimed, server, 1)
+    assert chimed.stop() == 0
+    assert len(chimed.lines("again")) == 2, chimed.log
+
+
+def test_it_ends_on_a_signal_while_the_server_hangs(server, listen):
+    server.start()
+    chimed = listen()
+    chimed.wait_for("listening to")
+    time.sleep(1)
+    server.signal(signal.SIGSTOP)
+    try:
+        time.sleep(0.5)
+        assert chimed.stop() == 0
+    finally:
+        server.signal(signal.SIGCONT)

@@ -39,7 +39,9 @@ class Model:
     """A word and what recognises it.
 
     threshold, smoothing (steps) and suppression (steps) are those of `model.gate.Gate`; `training` says how
-    the weights came to be (data, recipe, seed, code version), `measured` what was measured of them.
+    the weights came to be (data, recipe, seed, code version), `measured` what was measured of them. Its "points", if
+    any, say what other thresholds give, as rows of [threshold, share of words missed (null: not measured), false
+    accepts an hour of the kind of sound in which it fires most often (null: not measured)], by rising threshold.
     """
 
     word: str

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from examples import random_model
+from examples import bursts, random_model
 from shared import seed
 
 from model.modelfile import load, save
@@ -53,11 +53,28 @@ def test_evaluate_prints_a_table_or_json(tmp_path) -> None:
     arguments += ["--work", tmp_path, "--threshold", 0.5, "--snr", 5]
     text = run(*arguments)
     assert text.returncode == 0, text.stderr
-    assert "heard: words, quiet (1)" in text.stdout
-    assert "heard: words, 5 dB (1)" in text.stdout
+    assert "| missed: words, quiet" in text.stdout
+    assert "| missed: words, 5 dB" in text.stdout
     data = json.loads(run(*arguments, "--json").stdout)
-    assert data[0]["threshold"] == 0.5
-    assert data[0]["false_accepts"]["speech"]["hours"] == pytest.approx(1.5 / 3600, abs=1e-4)
+    [model] = data["models"]
+    assert [point["threshold"] for point in model["thresholds"]] == [0.5]
+    assert model["false_accepts"]["speech"]["hours"] == pytest.approx(1.5 / 3600, abs=1e-4)
+
+
+def test_the_threshold_for_a_wished_rate_is_written_into_the_model_file(tmp_path) -> None:
+    save(tmp_path / "tok.npz", random_model())
+    (tmp_path / "speech").mkdir()
+    soundfile.write(tmp_path / "speech" / "a.wav", bursts(4), 44_100)
+    arguments = ["evaluate", tmp_path / "tok.npz", "--speech", tmp_path / "speech", "--work", tmp_path]
+    result = run(*arguments, "--set-threshold", 0)
+    assert result.returncode == 0, result.stderr
+    model = load(tmp_path / "tok.npz")
+    assert model.measured["threshold"] == model.threshold > 0.02
+    assert model.measured["false_accepts"]["speech"]["count"] == 0
+    assert model.measured["points"][0][2] > 0
+    assert f"threshold {model.threshold:g}" in result.stderr
+    two = run("evaluate", tmp_path / "tok.npz", tmp_path / "tok.npz", *arguments[2:], "--set-threshold", 1)
+    assert "--set-threshold is for one model" in two.stderr
 
 
 @pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")

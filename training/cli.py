@@ -52,37 +52,6 @@ def _fit(arguments: argparse.Namespace) -> None:
     fit.export(arguments.output)
 
 
-def _evaluate(arguments: argparse.Namespace) -> None:
-    import json
-    from dataclasses import replace
-
-    _limit_threads()
-    from model.modelfile import load, save
-    from training import corpus
-    from training.evaluate import THRESHOLDS, as_json, choose, examine, table
-
-    def recordings(folders: Sequence[Path], title: str) -> list[corpus.Int16Array]:
-        loaded = corpus.load(tuple(folders), arguments.work / "cache", title)
-        clips = loaded.clips if arguments.split == "all" else loaded.split(*arguments.split.split("+"))
-        return [loaded[clip] for clip in clips]
-
-    others = {"speech": arguments.speech, "noise": arguments.noise}
-    model = load(arguments.model)
-    points = examine(
-        model,
-        {folder.name: recordings([folder], str(folder)) for folder in arguments.positives},
-        {name: recordings(folders, name) for name, folders in others.items() if folders},
-        [None, *arguments.snr],
-        arguments.threshold or THRESHOLDS,
-    )
-    print(json.dumps(as_json(points), indent=1) if arguments.json else table(points))
-    if arguments.set_threshold is not None:
-        chosen = choose(points, arguments.set_threshold)
-        measured = {"split": arguments.split, **as_json([chosen])[0]}
-        save(arguments.model, replace(model, threshold=chosen.threshold, measured=measured))
-        print(f"{arguments.model}: threshold {chosen.threshold:g}", file=sys.stderr)
-
-
 def _import(arguments: argparse.Namespace) -> None:
     from model.modelfile import save
     from training.legacy import import_assignment
@@ -97,6 +66,7 @@ def _limit_threads() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from training.evaluate_cli import add_evaluate
     from training.stitch_cli import add_stitch
 
     parser = argparse.ArgumentParser(prog="chimed-train", description="Train a wake word, offline.")
@@ -138,32 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--seed", type=int, default=0)
     fit.set_defaults(run=_fit)
 
-    evaluate = commands.add_parser("evaluate", help="measure a model file: words missed, false accepts per hour")
-    evaluate.add_argument("model", type=Path, metavar="NPZ")
-    evaluate.add_argument(
-        "--positives", type=Path, nargs="*", default=[], metavar="DIR", help="recordings of the word alone"
-    )
-    evaluate.add_argument("--speech", type=Path, nargs="*", default=[], metavar="DIR", help="speech without the word")
-    evaluate.add_argument("--noise", type=Path, nargs="*", default=[], metavar="DIR", help="noise without speech")
-    evaluate.add_argument(
-        "--split",
-        default="all",
-        choices=("all", "train", "dev", "test", "dev+test"),
-        help="of the folders: all recordings, or those that training left out (default: %(default)s)",
-    )
-    evaluate.add_argument(
-        "--snr", type=float, nargs="*", default=[10.0], metavar="DB", help="also in noise (default: 10)"
-    )
-    evaluate.add_argument("--threshold", type=float, nargs="+", metavar="X", help="judge at these alone")
-    evaluate.add_argument(
-        "--set-threshold",
-        type=float,
-        metavar="FA_PER_HOUR",
-        help="write into the model file the lowest threshold that fires no more often, and what it gave",
-    )
-    evaluate.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="keeps decoded audio")
-    evaluate.add_argument("--json", action="store_true")
-    evaluate.set_defaults(run=_evaluate)
+    add_evaluate(commands)
 
     legacy = commands.add_parser("import", help="turn the assignment's model.json and model.h5 into a model file")
     legacy.add_argument("architecture", type=Path, metavar="JSON")

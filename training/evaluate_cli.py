@@ -1,0 +1,117 @@
+"""`chimed-train evaluate`: its options, and what it prints."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from training.trials import Recording
+
+
+def add_evaluate(commands: Any) -> None:
+    """Add the command to a parser's sub-commands (what `add_subparsers` gives)."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "evaluate",
+        help="measure model files: words missed, false accepts per hour",
+        description="Scores recordings as the daemon would. Several models are measured on the same recordings and "
+        "printed side by side. Intervals are of 95 %%: Wilson's for shares, Garwood's for rates.",
+    )
+    parser.add_argument("models", type=Path, nargs="+", metavar="NPZ")
+    parser.add_argument(
+        "--positives", type=Path, nargs="*", default=[], metavar="DIR", help="recordings of the word alone"
+    )
+    parser.add_argument("--speech", type=Path, nargs="*", default=[], metavar="DIR", help="speech without the word")
+    parser.add_argument("--noise", type=Path, nargs="*", default=[], metavar="DIR", help="noise without speech")
+    parser.add_argument(
+        "--split",
+        default="all",
+        choices=("all", "train", "dev", "test", "dev+test"),
+        help="of the folders: all recordings, or those that training left out (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--all-positives",
+        action="store_true",
+        help="all recordings of the word, whatever --split says: no training saw any of them",
+    )
+    parser.add_argument(
+        "--snr", type=float, nargs="*", default=[10.0], metavar="DB", help="also in noise (default: 10)"
+    )
+    parser.add_argument(
+        "--threshold", type=_threshold, nargs="+", metavar="X", help="list these instead of the usual ones"
+    )
+    parser.add_argument(
+        "--set-threshold",
+        type=float,
+        metavar="FA_PER_HOUR",
+        help="write into the model file the lowest threshold that fires no more often, and what it gave",
+    )
+    parser.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="keeps decoded audio")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=run)
+
+
+def _threshold(text: str) -> float:
+    if not 0 <= (value := float(text)) < 1:
+        raise argparse.ArgumentTypeError("a threshold lies between 0 and 1")
+    return value
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure, print, and write what is asked for. Raises TrainingError."""
+    import json
+    from dataclasses import replace
+
+    # one thread for numpy's little products: more of them only wait for each other
+    for library in ("OPENBLAS", "OMP", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    from model.modelfile import load, save
+    from training.errors import TrainingError
+    from training.evaluate import THRESHOLDS, as_json, evaluate, operating_points
+    from training.evaluate_text import compare, table
+
+    models = dict(zip(_names(arguments.models), map(load, arguments.models), strict=True))
+    if arguments.set_threshold is not None and len(arguments.models) > 1:
+        raise TrainingError("--set-threshold is for one model at a time")
+    split = "all" if arguments.all_positives else arguments.split
+    words = {str(folder): _recordings([folder], split, arguments.work) for folder in arguments.positives}
+    named = {"speech": arguments.speech, "noise": arguments.noise}
+    others = {name: _recordings(folders, arguments.split, arguments.work) for name, folders in named.items() if folders}
+    for name, recordings in (words | others).items():
+        if not recordings:
+            raise TrainingError(f"{name}: no recording of the split {arguments.split}; name more, or another --split")
+    if not words | others:
+        raise TrainingError("nothing to measure on: name folders with --positives, --speech or --noise")
+    evaluations = evaluate(models, words, others, [None, *arguments.snr])
+    if arguments.set_threshold is not None:
+        chosen = evaluations[0].choose(arguments.set_threshold)
+        measured = {"split": arguments.split, **as_json([chosen])[0], "points": operating_points(evaluations[0].curve)}
+        model = replace(evaluations[0].model, threshold=chosen.threshold, measured=measured)
+        save(arguments.models[0], model)
+        evaluations = [replace(evaluations[0], model=model)]
+        print(f"{arguments.models[0]}: threshold {chosen.threshold:g}", file=sys.stderr)  # noqa: T201
+    thresholds = arguments.threshold or THRESHOLDS
+    if arguments.json:
+        content = {"split": arguments.split, "models": [each.as_json(thresholds) for each in evaluations]}
+        print(json.dumps(content, indent=1))  # noqa: T201 - a command's answer
+    else:
+        parts = [compare(evaluations)]
+        parts += [f"{each.name}, by threshold\n\n{table(each, thresholds)}" for each in evaluations]
+        print("\n\n".join(parts))  # noqa: T201 - a command's answer
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The files' names; with their folders where two are the same."""
+    stems = [path.stem for path in paths]
+    return [path.stem if stems.count(path.stem) == 1 else str(path) for path in paths]
+
+
+def _recordings(folders: Sequence[Path], split: str, work: Path) -> list[Recording]:
+    from training import corpus
+    from training.trials import recordings
+
+    return recordings(corpus.load(tuple(folders), work / "cache", ", ".join(map(str, folders[:2]))), split)

@@ -27,6 +27,12 @@ def to_int16(samples: Floats) -> Samples:
     return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
 
 
+def check_rate(rate: int) -> None:
+    """Raises AudioError for a rate (Hz) that no recording has."""
+    if not RATES[0] <= rate <= RATES[1]:
+        raise AudioError(f"a sample rate of {rate} Hz is outside {RATES[0]} to {RATES[1]} Hz")
+
+
 class Resampler:
     """Floats at one rate in, int16 at another out, block by block; equal rates pass through exactly.
 
@@ -34,8 +40,7 @@ class Resampler:
     """
 
     def __init__(self, rate: int, target: int = SAMPLE_RATE) -> None:
-        if not RATES[0] <= rate <= RATES[1]:
-            raise AudioError(f"a sample rate of {rate} Hz is outside {RATES[0]} to {RATES[1]} Hz")
+        check_rate(rate)
         self._rates = (rate, target)
         self.reset()
 

@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """All commands and options."""
+    from daemon import wyoming_cli
     from daemon.logs import LEVELS
 
     top = argparse.ArgumentParser(
@@ -74,6 +75,8 @@ def parser() -> argparse.ArgumentParser:
     detect.add_argument("--json", action="store_true", help="one JSON object a line: file, word, seconds, score")
     detect.add_argument("--plot", metavar="PNG", help="draw spectrogram, posterior, threshold and hits")
     detect.add_argument("--chime", metavar="WAV", help="write the recording with a chime where the word was heard")
+
+    wyoming_cli.add(commands, _add_words)
 
     devices = commands.add_parser("devices", help="list the microphones")
     devices.set_defaults(module="daemon.devices")

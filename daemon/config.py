@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from daemon.errors import ConfigError
+from daemon.errors import ConfigError, UsageError
 from daemon.hooks import Hook
 from daemon.logs import LEVELS
+from daemon.wyoming_options import ARBITRATION, CHOICES, IDLE, NAME, STREAMS, Options, check
 from daemon.yamlfile import Value, read, suggest
 from model.frontend import CLIP, SAMPLE_RATE
 from model.gate import MAX_STEPS
@@ -75,8 +76,9 @@ class Control:
 class Settings:
     """Everything that can be configured.
 
-    hooks: of all words that have none of their own; file: where it was read; places: key path, such as
-    ``words[0].threshold``, -> "file:line" or the option that said it; what is not in it is a default.
+    hooks: of all words that have none of their own; wyoming: None where it is not offered; file: where it was
+    read; places: key path, such as ``words[0].threshold``, -> "file:line" or the option that said it; what is not
+    in it is a default.
     """
 
     audio: Audio = Audio()
@@ -86,6 +88,7 @@ class Settings:
     hooks_at_once: int = 16
     clips: Clips = Clips()
     control: Control = Control()
+    wyoming: Options | None = None
     log_level: str = "info"
     file: Path | None = None
     places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
@@ -163,6 +166,23 @@ def _command(value: Value) -> str | tuple[str, ...]:
     return arguments
 
 
+def _wyoming(value: Value) -> Options:
+    options = Options(**value.fields(WYOMING_KEYS))
+    try:
+        if options.uri.startswith("stdio"):
+            raise UsageError("standard input is for `chimed wyoming --uri stdio://` alone: use tcp:// or unix://")
+        check(options)
+    except UsageError as error:
+        value.fail(str(error))
+    return options
+
+
+def _zeroconf(value: Value) -> str | None:
+    if value.is_bool():
+        return NAME if value.boolean() else None
+    return value.text()
+
+
 def default_word() -> Word:
     """What is listened for when nothing is configured. Raises ConfigError if chimed came without it."""
     models = shipped()
@@ -204,6 +224,14 @@ CONTROL_KEYS: Keys = {
     "enabled": Value.boolean,
     "socket": lambda value: value.file.parent / Path(value.text()).expanduser(),
 }
+WYOMING_KEYS: Keys = {
+    "uri": Value.text,
+    "max_streams": lambda value: value.integer(*STREAMS),
+    "idle_timeout": lambda value: value.number(*IDLE),
+    "zeroconf": _zeroconf,
+    "arbitrate_ms": lambda value: value.integer(*ARBITRATION),
+    "arbitrate_by": lambda value: value.choice(CHOICES),
+}
 KEYS: Keys = {
     "audio": lambda value: Audio(**value.fields(AUDIO_KEYS)),
     "words": lambda value: tuple(map(_word, value.items())),
@@ -212,5 +240,6 @@ KEYS: Keys = {
     "hooks_at_once": lambda value: value.integer(1, 1_000),
     "clips": lambda value: Clips(**value.fields(CLIPS_KEYS)),
     "control": lambda value: Control(**value.fields(CONTROL_KEYS)),
+    "wyoming": _wyoming,
     "log_level": lambda value: value.choice(LEVELS),
 }

@@ -6,7 +6,9 @@ import argparse
 import logging
 import os
 import signal
+from collections.abc import Sequence
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from daemon import config, logs, words
 from daemon.audio import Source, open_input, paced
@@ -18,6 +20,11 @@ from daemon.microphone import Microphone
 from daemon.notify import Notifier
 from daemon.portaudio import PortAudio
 from daemon.service import Service
+from daemon.wyoming_options import Options
+from model.modelfile import Model
+
+if TYPE_CHECKING:
+    from daemon.wyoming_run import WyomingThread
 
 LAST_CHIME = 0.8  # s that a chime gets to end before the daemon does
 STOPPING = (signal.SIGTERM, signal.SIGINT)
@@ -55,6 +62,7 @@ def _listen(args: argparse.Namespace, portaudio: PortAudio) -> int:
     models = words.load_models(settings.words)
     responses = words.responses(settings, models)
     source = _source(args, settings.audio, portaudio)
+    satellites = _satellites(settings.wyoming, models)
     hooks, notifier = HookRunner(), Notifier()
     player = None if args.no_chime or args.fast else ChimePlayer(portaudio)
     try:
@@ -70,8 +78,19 @@ def _listen(args: argparse.Namespace, portaudio: PortAudio) -> int:
         if player is not None:
             player.wait(LAST_CHIME)
         source.close()
+        if satellites is not None:
+            satellites.close()
         notifier.close()
     return 0
+
+
+def _satellites(options: Options | None, models: Sequence[Model]) -> WyomingThread | None:
+    """The Wyoming service, where it is configured. Raises ChimedError if it cannot start."""
+    if options is None:
+        return None
+    from daemon.wyoming_run import WyomingThread  # most listen to a microphone alone
+
+    return WyomingThread(models, options)
 
 
 def _source(args: argparse.Namespace, audio: config.Audio, portaudio: PortAudio) -> Source:

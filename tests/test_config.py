@@ -21,6 +21,7 @@ from daemon import chime, config, words
 from daemon.config import Audio, Clips, Control, Settings, Word
 from daemon.errors import ConfigError
 from daemon.hooks import TIME_LIMIT, Hook
+from daemon.wyoming_options import Options
 from model import modelfile
 
 FULL = """\
@@ -286,6 +287,7 @@ def schema(keys: config.Keys, path: str = "") -> set[str]:
         "hooks": config.HOOK_KEYS,
         "clips": config.CLIPS_KEYS,
         "control": config.CONTROL_KEYS,
+        "wyoming": config.WYOMING_KEYS,
     }
     found = set()
     for key in keys:
@@ -308,6 +310,7 @@ def test_the_example_documents_every_key_and_no_other(tmp_path, monkeypatch):
     assert dataclasses.replace(read.audio, device=None) == Audio()
     assert dataclasses.replace(read.clips, folder=None) == Clips()
     assert dataclasses.replace(read.control, socket=None) == Control()
+    assert read.wyoming == Options()
     assert (read.chime, read.hooks_at_once, read.log_level) == (
         Settings().chime,
         Settings().hooks_at_once,

@@ -1,0 +1,69 @@
+"""A name and an address out to the local network by multicast DNS, so that Home Assistant finds the service."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from daemon.wyoming_options import Address
+
+SERVICE = "_wyoming._tcp.local."
+RETRY = 10.0  # s; a machine that boots may have no network yet
+OUTSIDE = "224.0.0.251"  # the multicast address of mDNS: the way there shows which of our addresses others see
+ANY = ("0.0.0.0", "::")  # noqa: S104 - what to recognise, not what to listen at
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def announced(name: str | None, address: Address) -> AsyncIterator[None]:
+    """While inside, the service is announced under this name; None: it is not."""
+    task = asyncio.create_task(_announce(name, address)) if name is not None else None
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def _announce(name: str, address: Address) -> None:
+    """Announce until cancelled, then take it back."""
+    from zeroconf import Error
+    from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
+
+    complained = False
+    while True:
+        try:
+            info = AsyncServiceInfo(SERVICE, f"{name}.{SERVICE}", port=address.port, addresses=_addresses(address.host))
+            responder = AsyncZeroconf()
+            break
+        except (OSError, Error) as error:
+            log.log(logging.DEBUG if complained else logging.WARNING, "cannot announce the service yet: %s", error)
+            complained = True
+            await asyncio.sleep(RETRY)
+    try:
+        await responder.async_register_service(info, allow_name_change=True)
+        log.info("announced as %s", info.name)
+        await asyncio.Event().wait()
+    except (OSError, Error) as error:
+        log.warning("cannot announce the service: %s", error)
+    finally:
+        await asyncio.shield(_withdraw(responder))
+
+
+async def _withdraw(responder: object) -> None:
+    await responder.async_unregister_all_services()  # type: ignore[attr-defined]
+    await responder.async_close()  # type: ignore[attr-defined]
+
+
+def _addresses(host: str) -> list[bytes]:
+    """What others connect to: the host itself, or, where it stands for all, the address that they see. OSError."""
+    if host not in ANY:
+        return [socket.inet_aton(socket.gethostbyname(host))]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((OUTSIDE, 1))
+        return [socket.inet_aton(probe.getsockname()[0])]

@@ -1,0 +1,145 @@
+"""`chimed wyoming`, and the same service in a thread beside the microphone."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import logging
+import signal
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from daemon import config, logs, words
+from daemon.errors import ChimedError
+from daemon.notify import Notifier
+from daemon.wyoming_options import Options, check
+from model.modelfile import Model
+
+if TYPE_CHECKING:
+    from daemon.wyoming_server import WyomingServer
+
+MISSING = "the Wyoming service needs the package {0}: `pip install 'chimed[wyoming]'`"
+WATCHDOG = 2.0  # s between two signs of life for systemd
+STOPPING = 5.0  # s
+
+log = logging.getLogger(__name__)
+
+
+def command(args: argparse.Namespace) -> int:
+    """Serve until a signal comes, or, over standard input, until it ends. Raises ChimedError."""
+    settings = words.chosen(config.load(args.config), args.model, args.threshold)
+    options = _options(args, settings.wyoming or Options())
+    check(options)
+    require(options)
+    logs.setup(args.log_level or settings.log_level)
+    models = words.load_models(settings.words)
+    return asyncio.run(_run(models, options))
+
+
+def _options(args: argparse.Namespace, configured: Options) -> Options:
+    """What is configured, as the command line overrides it."""
+    given = {field.name: getattr(args, field.name) for field in dataclasses.fields(Options)}
+    return dataclasses.replace(configured, **{name: value for name, value in given.items() if value is not None})
+
+
+def require(options: Options) -> None:
+    """Raises ChimedError where the packages are missing that these options need."""
+    try:
+        import wyoming  # noqa: F401 - an extra
+    except ImportError as error:
+        raise ChimedError(MISSING.format("wyoming")) from error
+    if options.zeroconf is None:
+        return
+    try:
+        import zeroconf  # noqa: F401 - an extra
+    except ImportError as error:
+        raise ChimedError(MISSING.format("zeroconf")) from error
+
+
+async def serve(server: WyomingServer, options: Options, ready: Any = None) -> None:
+    """Serve and announce, until cancelled or finished. ready: called with the address once clients can come."""
+    from daemon.announce import announced
+
+    address = await server.start()
+    try:
+        wanted = ", ".join(f'"{model.word}" (threshold {model.threshold:g})' for model in server.models)
+        log.info("serving at %s, for %s", address, wanted)
+        if ready is not None:
+            ready(address)
+        async with announced(options.zeroconf, address):
+            await server.finished()
+    finally:
+        await server.close()
+
+
+async def _run(models: Sequence[Model], options: Options) -> int:
+    from daemon.wyoming_server import WyomingServer
+
+    notifier = Notifier()
+    alive = asyncio.create_task(_stay_alive(notifier))
+    serving = asyncio.create_task(
+        serve(
+            WyomingServer(models, options),
+            options,
+            lambda address: notifier.send(READY=1, STATUS=f"serving at {address}"),
+        )
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, serving.cancel)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        log.info("stopped")
+    finally:
+        notifier.send(STOPPING=1)
+        alive.cancel()
+        notifier.close()
+    return 0
+
+
+async def _stay_alive(notifier: Notifier) -> None:
+    while True:
+        notifier.send(WATCHDOG=1)
+        await asyncio.sleep(WATCHDOG)
+
+
+class WyomingThread:
+    """The service beside the microphone. Raises ChimedError if it cannot start."""
+
+    def __init__(self, models: Sequence[Model], options: Options) -> None:
+        require(options)
+        from daemon.wyoming_server import WyomingServer
+
+        started: Future[Any] = Future()
+        self._stop: Any = None
+
+        async def run() -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            loop = asyncio.get_running_loop()
+            self._stop = lambda: loop.call_soon_threadsafe(task.cancel)
+            await serve(WyomingServer(models, options), options, started.set_result)
+
+        def work() -> None:
+            try:
+                asyncio.run(run())
+            except asyncio.CancelledError:
+                pass
+            except Exception as error:  # handed to the thread that waits, whatever it is
+                if started.done():
+                    log.exception("the Wyoming service ended")
+                else:
+                    started.set_exception(error)
+
+        self._thread = threading.Thread(target=work, name="wyoming", daemon=True)
+        self._thread.start()
+        started.result()
+
+    def close(self) -> None:
+        """End the service, within seconds."""
+        self._stop()
+        self._thread.join(STOPPING)

@@ -50,6 +50,7 @@ def add_evaluate(commands: Any) -> None:
         metavar="FA_PER_HOUR",
         help="write into the model file the lowest threshold that fires no more often, and what it gave",
     )
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a report: curves, worst misses, sound")
     parser.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="keeps decoded audio")
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=run)
@@ -102,6 +103,10 @@ def run(arguments: argparse.Namespace) -> None:
         parts = [compare(evaluations)]
         parts += [f"{each.name}, by threshold\n\n{table(each, thresholds)}" for each in evaluations]
         print("\n\n".join(parts))  # noqa: T201 - a command's answer
+    if arguments.html:
+        from training.report import write_report
+
+        write_report(arguments.html, evaluations, arguments.split)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

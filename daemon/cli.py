@@ -77,6 +77,10 @@ def parser() -> argparse.ArgumentParser:
     detect.add_argument("--chime", metavar="WAV", help="write the recording with a chime where the word was heard")
 
     wyoming_cli.add(commands, _add_words)
+    test_hook = commands.add_parser("test-hook", help="run the hooks of a word, as if it had been heard")
+    test_hook.set_defaults(module="daemon.testhook")
+    test_hook.add_argument("word", metavar="WORD", help="one of the words that chimed listens for")
+    test_hook.add_argument("--config", type=Path, metavar="FILE", help="instead of ~/.config/chimed/config.yaml")
 
     devices = commands.add_parser("devices", help="list the microphones")
     devices.set_defaults(module="daemon.devices")

@@ -63,7 +63,7 @@ def _listen(args: argparse.Namespace, portaudio: PortAudio) -> int:
     responses = words.responses(settings, models)
     source = _source(args, settings.audio, portaudio)
     satellites = _satellites(settings.wyoming, models)
-    hooks, notifier = HookRunner(), Notifier()
+    hooks, notifier = HookRunner(settings.hooks_at_once), Notifier()
     player = None if args.no_chime or args.fast else ChimePlayer(portaudio)
     try:
         service = Service(source, models, responses, player, hooks, notifier)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from daemon.audio import Block, Source
 from daemon.chime import ChimePlayer
-from daemon.hooks import HookRunner, environment
+from daemon.hooks import Event, HookRunner
 from daemon.notify import Notifier
 from daemon.words import Response
 from model.detector import Detection, Detector
@@ -119,8 +119,9 @@ class Service:
             response = self._responses[detection.word]
             if self._player is not None and response.chime is not None:
                 self._player.play(response.chime)
+            event = Event.of(detection, self._source.name)
             for hook in response.hooks:
-                self._hooks.start(hook, environment(detection))
+                self._hooks.start(hook, event)
 
     def _report(self, block: Block) -> None:
         """Tell people and systemd once audio flows, and systemd with each block that the loop is alive."""

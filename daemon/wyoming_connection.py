@@ -92,6 +92,7 @@ class Connection:
         finally:
             self._host.release(self)
             self._drop_verdicts()
+            self._satellite.drop()  # an exception in a reader keeps all in a circle until the next collection
             await self._close()
 
     async def _handle(self, header: Header) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,7 +23,9 @@ START = b'{"type": "audio-start", "data": {"rate": 16000, "width": 2, "channels"
 
 @pytest.fixture
 def server(start, model_file) -> Iterator[Chimed]:
-    chimed = start("wyoming", "--uri", "tcp://127.0.0.1:0", "--model", model_file, "--idle-timeout", "20")
+    # so many streams that none of these tests meets the limit on connections
+    options = ["--model", model_file, "--idle-timeout", "20", "--max-streams", "500"]
+    chimed = start("wyoming", "--uri", "tcp://127.0.0.1:0", *options)
     uri_of(chimed)
     yield chimed
     assert still_serves(chimed)
@@ -247,15 +248,15 @@ def test_half_open_connections_are_bounded_in_number(start, model_file):
     assert chimed.stop() == 0
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 def test_connections_that_break_leave_nothing_behind(server):
-    for _ in range(20):
-        assert still_serves(server)
-    before = memory(server.process.pid)
-    for i in range(300):
+    """The first 150 take what so many at once need; as many again and again need no more."""
+    before = 0.0
+    for turn in range(450):
         with plain(server) as connection:
-            connection.sendall(START + b'{"type": "describe"}\n' + b"x" * (i % 7))
-            if i % 3:
+            connection.sendall(START + b'{"type": "describe"}\n' + b"x" * (turn % 7))
+            if turn % 3:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # reset
-    assert still_serves(server)
+        if turn % 150 == 149:
+            assert still_serves(server)
+            before = before or memory(server.process.pid)
     assert memory(server.process.pid) - before < GROWTH

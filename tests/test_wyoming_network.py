@@ -1,0 +1,166 @@
+"""The Wyoming service in a network: found by multicast DNS, and spread over two servers behind a real HAProxy."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Chimed, recording
+from wyoming_clients import PATIENCE, Client, chunks, connected, pcm, uri_of
+from zeroconf import ServiceBrowser, ServiceStateChange, Zeroconf
+
+from daemon.announce import OUTSIDE
+
+DOCS = Path(__file__).parent.parent / "docs"
+SOUND = list(chunks(pcm(recording(2, [1.0]))))
+SATELLITES = 4
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that no one uses, at this moment."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+@pytest.fixture
+def balancer(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Starts HAProxy with the configuration of the documentation, at other ports; its address."""
+    program = shutil.which("haproxy", path="/usr/sbin:/usr/bin:/sbin:/bin")
+    if program is None:
+        pytest.skip("haproxy is not installed")
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(port: int, servers: list[str]) -> str:
+        text = (DOCS / "haproxy.cfg").read_text()
+        documented = [":10400", "127.0.0.1:10401", "127.0.0.1:10402"]
+        for theirs, ours in zip(documented, [f"127.0.0.1:{port}", *servers], strict=True):
+            assert text.count(theirs) == 1
+            text = text.replace(theirs, ours)
+        (tmp_path / "haproxy.cfg").write_text(text)
+        started.append(subprocess.Popen([program, "-db", "-f", tmp_path / "haproxy.cfg"]))
+        return f"tcp://127.0.0.1:{port}"
+
+    yield start
+    for each in started:
+        each.kill()
+        each.wait()
+
+
+async def reconnecting(uri: str, heard: Callable[[], None]) -> None:
+    """A satellite as in the houses: connects, listens, and once it was disconnected connects again, for ever."""
+    while True:
+        try:
+            async with connected(uri) as one:
+                await one.begin(["beep"])
+                await asyncio.gather(speak(one), listen(one, heard))
+        except (OSError, EOFError):
+            await asyncio.sleep(0.2)
+
+
+async def speak(one: Client) -> None:
+    """The word, again and again, faster than anyone could say it."""
+    while True:
+        for event in SOUND:
+            await one.send(event)
+            await asyncio.sleep(0.005)
+
+
+async def listen(one: Client, heard: Callable[[], None]) -> None:
+    while (event := await one.receive()) is not None:
+        if event.type == "detection":
+            heard()
+    raise EOFError
+
+
+def test_the_satellites_of_a_server_that_dies_are_heard_by_the_other(start, model_file, balancer):
+    (port,) = free_ports(1)
+    servers = [start("wyoming", "--uri", "tcp://127.0.0.1:0", "--model", model_file) for _ in range(2)]
+    uri = balancer(port, [uri_of(server).removeprefix("tcp://") for server in servers])
+    heard = [0] * SATELLITES
+
+    async def more_heard() -> None:
+        """Every satellite is heard once more than it was."""
+        before = list(heard)
+        until = time.monotonic() + 2 * PATIENCE
+        while not all(now > then for now, then in zip(heard, before, strict=True)):
+            assert time.monotonic() < until, f"heard {heard}, before {before}"
+            await asyncio.sleep(0.1)
+
+    async def satellites() -> None:
+        def count(number: int) -> Callable[[], None]:
+            def one_more() -> None:
+                heard[number] += 1
+
+            return one_more
+
+        tasks = [asyncio.create_task(reconnecting(uri, count(i))) for i in range(SATELLITES)]
+        try:
+            await more_heard()
+            assert all(server.lines('heard "beep"') for server in servers)  # both have some of them
+            servers[0].process.kill()
+            await more_heard()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(satellites())
+    assert servers[1].stop() == 0
+
+
+def has_multicast() -> bool:
+    """Whether this machine has a network on which names can be announced."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((OUTSIDE, 1))
+        except OSError:
+            return False
+        return not probe.getsockname()[0].startswith("127.")
+
+
+def test_it_is_found_by_its_name_while_it_serves(start, model_file):
+    if not has_multicast():
+        pytest.skip("there is no network here but this machine's own")
+    kind, name = "_wyoming._tcp.local.", "chimed-test._wyoming._tcp.local."
+    there, gone = threading.Event(), threading.Event()
+
+    def changed(zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange) -> None:  # noqa: ARG001
+        if name.startswith("chimed-test."):
+            (gone if state_change is ServiceStateChange.Removed else there).set()
+
+    browser = Zeroconf()
+    try:
+        ServiceBrowser(browser, kind, handlers=[changed])
+        server: Chimed = start(
+            "wyoming", "--uri", "tcp://0.0.0.0:0", "--zeroconf", "chimed-test", "--model", model_file
+        )
+        server.wait_for("announced as " + name)
+        assert there.wait(PATIENCE)
+        info = browser.get_service_info(kind, name, timeout=10_000)
+        assert info is not None
+        assert info.port == int(uri_of(server).rpartition(":")[2])
+        (address,) = info.parsed_addresses()
+
+        async def client() -> None:
+            async with connected(f"tcp://{address}:{info.port}") as one:
+                assert (await one.info()).wake
+
+        asyncio.run(client())
+        assert not gone.is_set()
+        assert server.stop() == 0
+        assert gone.wait(PATIENCE)
+    finally:
+        browser.close()

@@ -31,8 +31,11 @@ class Block(NamedTuple):
 class Source(Protocol):
     """Where audio comes from. live: it captures the room, so that it also hears the daemon's own chime."""
 
-    name: str
     live: bool
+
+    @property
+    def name(self) -> str:
+        """What it is, for people."""
 
     def blocks(self) -> Iterator[Block]:
         """The stream; ends with the recording, never for a microphone. Raises AudioError."""

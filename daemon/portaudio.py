@@ -67,6 +67,11 @@ class PortAudio:
         self._streams = 0
         self._calls = LimitedCalls()
 
+    @property
+    def hung(self) -> bool:
+        """Whether a call does not return; until it does no other can be made, and only a new process helps."""
+        return self._calls.hung
+
     @functools.cached_property
     def _sd(self) -> Any:
         with self._lock:

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import functools
 import logging
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable
+from contextlib import ExitStack
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from daemon import config, logs, words
+from daemon.answers import Answers
 from daemon.audio import Source, open_input, paced
 from daemon.chime import ChimePlayer
+from daemon.config import Audio, Control, Settings
 from daemon.console import silence_libraries
+from daemon.control import ControlServer, socket_path
 from daemon.errors import ChimedError, UsageError
 from daemon.hooks import HookRunner
 from daemon.microphone import Microphone
+from daemon.mute import Mute
 from daemon.notify import Notifier
 from daemon.portaudio import PortAudio
+from daemon.reload import Reloader
 from daemon.service import Service
-from daemon.wyoming_options import Options
-from model.modelfile import Model
-
-if TYPE_CHECKING:
-    from daemon.wyoming_run import WyomingThread
+from daemon.tap import Tap
+from daemon.words import Plan
 
 LAST_CHIME = 0.8  # s that a chime gets to end before the daemon does
 STOPPING = (signal.SIGTERM, signal.SIGINT)
@@ -57,48 +61,98 @@ def command(args: argparse.Namespace) -> int:
 
 
 def _listen(args: argparse.Namespace, portaudio: PortAudio) -> int:
-    settings = words.chosen(config.load(args.config), args.model, args.threshold)
-    logging.getLogger().setLevel((args.log_level or settings.log_level).upper())
-    models = words.load_models(settings.words)
-    responses = words.responses(settings, models)
-    source = _source(args, settings.audio, portaudio)
-    satellites = _satellites(settings.wyoming, models)
-    hooks, notifier = HookRunner(settings.hooks_at_once), Notifier()
-    player = None if args.no_chime or args.fast else ChimePlayer(portaudio)
-    try:
-        service = Service(source, models, responses, player, hooks, notifier)
-        pace = args.input is not None and not args.fast
-        service.run(paced(source.blocks()) if pace else source.blocks())
+    settings = _settings(args)
+    logging.getLogger().setLevel(settings.log_level.upper())
+    plan = words.prepare(settings)
+    with ExitStack() as stack:  # takes the parts down in reverse order
+        notifier = Notifier()
+        stack.callback(notifier.close)
+        _offer_wyoming(settings, plan, stack)
+        control = None if args.fast else _control(settings.control)
+        if control is not None:
+            stack.callback(control.close)
+        mute = Mute(control.path.with_name("muted") if control is not None else None)
+        source = _source(args, settings, portaudio, mute)
+        stack.callback(source.close)
+        player = None if args.no_chime or args.fast else ChimePlayer(portaudio)
+        if player is not None:
+            stack.callback(player.wait, LAST_CHIME)
+        hooks = HookRunner(settings.hooks_at_once)
+        stack.callback(hooks.close)
+        service = Service(source, plan, player, hooks, notifier, mute, alive=lambda: not portaudio.hung)
+        if control is not None:
+            control.start(Answers(service, control).handle)
+        apply = functools.partial(_apply, args, portaudio, source, hooks)
+        reloader = Reloader(settings, lambda: _settings(args), apply, service, notifier)
+        _reload_on_signal(lambda: service.ask(reloader.reload))
+        stack.callback(notifier.send, STOPPING=1)
+        stack.callback(_ignore_signals)
+        try:
+            service.run(paced(source.blocks()) if args.input is not None and not args.fast else source.blocks())
+        except KeyboardInterrupt:
+            mute.end()  # who stops it ends that too; a crash does not
+            raise
         log.info("end of %s: %.1f s, %d heard", source.name, service.seconds, service.detections)
         hooks.wait()
-    finally:
-        _ignore_signals()
-        notifier.send(STOPPING=1)
-        hooks.close()
-        if player is not None:
-            player.wait(LAST_CHIME)
-        source.close()
-        if satellites is not None:
-            satellites.close()
-        notifier.close()
     return 0
 
 
-def _satellites(options: Options | None, models: Sequence[Model]) -> WyomingThread | None:
+def _settings(args: argparse.Namespace) -> Settings:
+    """What is configured, as the command line overrides it. Raises ConfigError."""
+    settings = words.chosen(config.load(args.config), args.model, args.threshold)
+    return dataclasses.replace(settings, log_level=args.log_level or settings.log_level)
+
+
+def _apply(
+    args: argparse.Namespace,
+    portaudio: PortAudio,
+    source: Source,
+    hooks: HookRunner,
+    old: Settings,
+    new: Settings,
+) -> None:
+    """Follow a changed configuration in all but the words."""
+    logging.getLogger().setLevel(new.log_level.upper())
+    hooks.at_once = new.hooks_at_once
+    if new.audio != old.audio and isinstance(source, Tap):
+        source.exchange(_microphone(args, new.audio, portaudio))
+    if new.control != old.control:
+        log.warning("`control` changed, which takes effect at the next start")
+    if new.wyoming != old.wyoming or (new.wyoming is not None and new.words != old.words):
+        log.warning("what Wyoming's clients can listen for changed, which takes effect at the next start")
+
+
+def _offer_wyoming(settings: Settings, plan: Plan, stack: ExitStack) -> None:
     """The Wyoming service, where it is configured. Raises ChimedError if it cannot start."""
-    if options is None:
-        return None
+    if settings.wyoming is None:
+        return
     from daemon.wyoming_run import WyomingThread  # most listen to a microphone alone
 
-    return WyomingThread(models, options)
+    stack.callback(WyomingThread(plan.models, settings.wyoming).close)
 
 
-def _source(args: argparse.Namespace, audio: config.Audio, portaudio: PortAudio) -> Source:
+def _source(args: argparse.Namespace, settings: Settings, portaudio: PortAudio, mute: Mute) -> Source:
     if args.input is None:
-        named = args.device is not None  # by someone who is here to read that there is no such device
-        device = args.device if named else audio.device
-        return Microphone(portaudio, device, audio.channel, audio.gain, patient=not named)
+        return Tap(_microphone(args, settings.audio, portaudio), mute)
     return open_input(args.input, args.rate, live=not args.fast)
+
+
+def _microphone(args: argparse.Namespace, audio: Audio, portaudio: PortAudio) -> Callable[[], Source]:
+    named = args.device is not None  # by someone who is here to read that there is no such device
+    device = args.device if named else audio.device
+    return lambda: Microphone(portaudio, device, audio.channel, audio.gain, patient=not named)
+
+
+def _control(wanted: Control) -> ControlServer | None:
+    """The control socket; without one chimed listens all the same."""
+    path = wanted.socket or socket_path()
+    if not wanted.enabled or path is None:
+        return None
+    try:
+        return ControlServer(path)
+    except ChimedError as error:
+        log.warning("no control socket: %s", error)
+        return None
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -125,3 +179,24 @@ def _ignore_signals() -> None:
     """While the parts are taken down, within seconds, another Ctrl-C must not leave half of them standing."""
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
+
+
+def _reload_on_signal(reload: Callable[[], None]) -> None:
+    """SIGHUP reads the configuration again; from a terminal that was closed it ends the program, as ever."""
+    had_terminal = _has_terminal()
+
+    def hang_up(_number: int, _frame: FrameType | None) -> None:
+        if had_terminal and not _has_terminal():
+            signal.raise_signal(signal.SIGTERM)
+        else:
+            reload()
+
+    signal.signal(signal.SIGHUP, hang_up)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

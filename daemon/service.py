@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import queue
+from collections.abc import Callable, Iterable, Mapping
 
 from daemon.audio import Block, Source
 from daemon.chime import ChimePlayer
 from daemon.hooks import Event, HookRunner
+from daemon.mute import Mute
 from daemon.notify import Notifier
-from daemon.words import Response
+from daemon.words import Plan, Response
 from model.detector import Detection, Detector
-from model.frontend import SAMPLE_RATE
-from model.modelfile import Model
+from model.frontend import FRAME, SAMPLE_RATE
 
 # What follows the chime on its way from the loudspeaker back into a decision: the block in which the word
 # ended (0.08 s), the latencies of playing and capturing (0.1-0.2 s), the room, the network's own delay.
@@ -33,9 +34,9 @@ class Listener:
     """
 
     def __init__(self, detector: Detector, deaf: Mapping[str, int]) -> None:
-        self._detector = detector
+        self.detector = detector
         self._deaf = deaf
-        self._origin = 0  # where the detector was last reset
+        self._origin = 0  # where the detector's stream began
         self._muted = range(0)
         self.heard = 0  # samples
 
@@ -43,18 +44,37 @@ class Listener:
         """The detections that this block completes."""
         before = self.finish() if block.gap else []
         self.heard += len(block.samples)
-        return before + self._kept(self._detector.push(block.samples))
+        return before + self._kept(self.detector.push(block.samples))
 
     def finish(self) -> list[Detection]:
         """The stream ends here, or is torn: the detections in its last, incomplete frame; ready for a new one."""
-        detections = self._kept(self._detector.flush())
-        self._detector.reset()
+        detections = self._kept(self.detector.flush())
+        self.detector.reset()
         self._origin = self.heard
         return detections
 
     def deafen(self, samples: int) -> None:
         """The chime can be heard in so many more samples from here."""
         self._muted = range(self._muted.start, max(self._muted.stop, self.heard + samples))
+
+    def pretend(self, word: str) -> Detection:
+        """A detection of this word, here and now."""
+        detection = Detection(word, 1.0, self.heard)
+        self._muted = range(self.heard + 1, self.heard + self._deaf[word])
+        return detection
+
+    def adopt(self, detector: Detector, deaf: Mapping[str, int]) -> None:
+        """Go on with a new detector, in the middle of the stream.
+
+        It hears the last 10 s again, so that a word which is being said now is heard to its end. They begin where
+        a frame of the stream began: then its frames are the old one's, and no step is seen by none or by both.
+        """
+        heard = self.heard - self._origin
+        window = self.detector.samples.last()
+        again = window[-(heard - len(window)) % FRAME :]
+        detector.push(again)  # what was heard in them has been answered
+        self.detector, self._deaf = detector, deaf
+        self._origin = self.heard - len(again)
 
     def _kept(self, detections: list[Detection]) -> list[Detection]:
         kept = []
@@ -69,31 +89,49 @@ class Listener:
         return kept
 
 
+# Follows the listening: called after each block, on the loop's own thread, so that it must not wait.
+Observer = Callable[[Detector, list[Detection]], None]
+
+
 class Service:
-    """Listens to a source and answers each word. player: None where no chime shall sound."""
+    """Listens to a source and answers each word. player: None where no chime shall sound.
+
+    alive: whether the process can still do its work; otherwise systemd's watchdog ends it. observers: called after
+    each block. What other threads and signals want of the service they `ask` for.
+    """
 
     def __init__(
         self,
         source: Source,
-        models: Sequence[Model],
-        responses: Mapping[str, Response],
+        plan: Plan,
         player: ChimePlayer | None,
         hooks: HookRunner,
         notifier: Notifier,
+        mute: Mute | None = None,
+        alive: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._source = source
-        self._responses = responses
+        self.source = source
+        self.plan = plan
+        self.mute = mute or Mute()
+        self._alive = alive
+        self.observers: list[Observer] = []
         self._player = player
         self._hooks = hooks
         self._notifier = notifier
+        self._asked: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._listener = Listener(Detector(plan.models), self._deaf(plan))
+        self.flowing = False  # whether sound comes
         self._ready = False
-        deaf = {word: self._deaf(response) for word, response in responses.items()}
-        self._listener = Listener(Detector(models), deaf)
-        self._wanted = ", ".join(f'"{model.word}" (threshold {model.threshold:g})' for model in models)
+        self._status = ""
+        self.complaint = ""  # about a configuration that was refused
         self.detections = 0
+        self.gaps = 0  # how often audio was lost, since the machine was too slow
 
-    def _deaf(self, response: Response) -> int:
-        if response.chime is None or self._player is None or not self._source.live:
+    def _deaf(self, plan: Plan) -> dict[str, int]:
+        return {word: self._deafness(response) for word, response in plan.responses.items()}
+
+    def _deafness(self, response: Response) -> int:
+        if response.chime is None or self._player is None or not self.source.live:
             return 0  # a recording does not hear the loudspeaker
         return len(response.chime) + CHIME_TAIL
 
@@ -102,31 +140,77 @@ class Service:
         """How much audio was heard."""
         return self._listener.heard / SAMPLE_RATE
 
+    @property
+    def ready(self) -> bool:
+        """Whether audio flowed."""
+        return self._ready
+
+    @property
+    def state(self) -> str:
+        """What it is doing, in a line."""
+        if self.mute.on:
+            return self.mute.text
+        return f"{'listening to' if self.flowing else 'waiting for'} {self.source.name}"
+
+    def ask(self, action: Callable[[], None]) -> None:
+        """Do this between two blocks. For any thread, and for a signal's handler."""
+        self._asked.put(action)
+
     def run(self, blocks: Iterable[Block]) -> None:
         """Answer what is heard, to the end of the stream. Raises AudioError if the source fails."""
         for block in blocks:
             self._report(block)
-            self._answer(self._listener.push(block))
-            if self._source.live and self._player is not None and self._player.sounding:
+            self._heard(self._listener.push(block))
+            if self.source.live and self._player is not None and self._player.sounding:
                 # slower loudspeakers exist (Bluetooth), and the chime follows what still waits in the queue
-                self._listener.deafen(self._source.backlog() + CHIME_TAIL)
-        self._answer(self._listener.finish())
+                self._listener.deafen(self.source.backlog() + CHIME_TAIL)
+            while not self._asked.empty():
+                self._asked.get()()
+        self._heard(self._listener.finish())
+
+    def adopt(self, plan: Plan) -> None:
+        """Listen for other words, or answer them in another way, from the next block on."""
+        self._listener.adopt(Detector(plan.models), self._deaf(plan))
+        self.plan = plan
+
+    def trigger(self, word: str) -> None:
+        """Do what follows this word, one of the plan's, as if it had been heard."""
+        log.info('"%s" by hand', word)
+        self._answer([self._listener.pretend(word)])
+
+    def _heard(self, detections: list[Detection]) -> None:
+        for detection in detections:
+            log.info('heard "%s" score %.2f at %.2f s', detection.word, detection.score, detection.seconds)
+        self._answer(detections)
 
     def _answer(self, detections: list[Detection]) -> None:
         for detection in detections:
             self.detections += 1
-            log.info('heard "%s" score %.2f at %.2f s', detection.word, detection.score, detection.seconds)
-            response = self._responses[detection.word]
+            response = self.plan.responses[detection.word]
             if self._player is not None and response.chime is not None:
                 self._player.play(response.chime)
-            event = Event.of(detection, self._source.name)
+            event = Event.of(detection, self.source.name)
             for hook in response.hooks:
                 self._hooks.start(hook, event)
+        for observer in self.observers:
+            observer(self._listener.detector, detections)
 
     def _report(self, block: Block) -> None:
         """Tell people and systemd once audio flows, and systemd with each block that the loop is alive."""
-        if len(block.samples) and not self._ready:
+        self.gaps += block.gap and len(block.samples) > 0
+        self.flowing = len(block.samples) > 0 or (self.flowing and not block.gap)
+        if self.flowing and not self._ready:
+            log.info("listening to %s for %s", self.source.name, self.plan)
+        self.tell(**({"WATCHDOG": 1} if self._alive() else {}))
+
+    def tell(self, **fields: object) -> None:
+        """Tell systemd these fields, what the service does if that changed, and that it is ready once it is."""
+        status = self.state + (f"; {self.complaint}" if self.complaint else "")
+        if status != self._status:
+            self._status = status
+            fields = {"STATUS": status} | fields
+        if not self._ready and (self.flowing or self.mute.on):
             self._ready = True
-            log.info("listening to %s for %s", self._source.name, self._wanted)
-            self._notifier.send(READY=1, STATUS=f"listening to {self._source.name}")
-        self._notifier.send(WATCHDOG=1)
+            fields = {"READY": 1} | fields
+        if fields:
+            self._notifier.send(**fields)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,23 @@ class Response:
 
     chime: Samples | None
     hooks: tuple[Hook, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that the loop needs to know: what to listen for, and word -> what follows then."""
+
+    models: tuple[Model, ...]
+    responses: Mapping[str, Response]
+
+    def __str__(self) -> str:
+        return ", ".join(f'"{model.word}" (threshold {model.threshold:g})' for model in self.models)
+
+
+def prepare(settings: Settings) -> Plan:
+    """Load all that these settings name. Raises ConfigError."""
+    models = load_models(settings.words)
+    return Plan(tuple(models), responses(settings, models))
 
 
 def chosen(settings: Settings, models: Sequence[Path] = (), threshold: float | None = None) -> Settings:

@@ -25,7 +25,7 @@ from daemon.audio import Block
 from daemon.hooks import Hook, HookRunner
 from daemon.notify import Notifier
 from daemon.service import CHIME_TAIL, Listener, Service
-from daemon.words import Response
+from daemon.words import Plan, Response
 from model import modelfile
 from model.detector import Detection, Detector
 from model.frontend import FRAME, SAMPLE_RATE, Samples
@@ -144,7 +144,7 @@ def test_only_what_hears_the_chime_is_deaf_to_it(live, expected):
     player, hooks = Player(), HookRunner()
     source = Recorded(cut(SOUND, list(range(0, len(SOUND), FRAME))), live)
     chime = np.zeros(DEAF - CHIME_TAIL, np.int16)
-    service = Service(source, [MODEL], {"beep": Response(chime, ())}, player, hooks, Notifier())
+    service = Service(source, Plan((MODEL,), {"beep": Response(chime, ())}), player, hooks, Notifier())
     service.run(source.blocks())
     assert (service.detections, player.played) == (expected, expected)
     assert service.seconds == len(SOUND) / SAMPLE_RATE
@@ -160,7 +160,7 @@ def test_each_word_has_its_own_answer(tmp_path, caplog):
         "boop": Response(None, (Hook(f"echo $CHIMED_WORD >> {tmp_path}/boop"),)),
     }
     source = Recorded([Block(sound)], live=False)
-    service = Service(source, [MODEL, other], responses, Player(), hooks, Notifier())
+    service = Service(source, Plan((MODEL, other), responses), Player(), hooks, Notifier())
     service.run(source.blocks())
     hooks.wait()
     assert (tmp_path / "beep").read_text() == "beep\n" * 4

@@ -1,0 +1,55 @@
+"""A changed configuration in, a service that follows it out, without a pause in the listening."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from daemon import words
+from daemon.config import Settings
+from daemon.errors import ConfigError
+from daemon.notify import Notifier
+from daemon.service import Service
+
+log = logging.getLogger(__name__)
+
+
+class Reloader:
+    """Puts what `read` gives in force in place of these settings. What cannot be used changes nothing.
+
+    apply: called with the old and the new settings, for all that is not the service's own.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        read: Callable[[], Settings],
+        apply: Callable[[Settings, Settings], None],
+        service: Service,
+        notifier: Notifier,
+    ) -> None:
+        self._settings = settings
+        self._read = read
+        self._apply = apply
+        self._service = service
+        self._notifier = notifier
+
+    def reload(self) -> None:
+        """On the loop's thread. An error is a line in the log and part of the service's state."""
+        if self._service.ready:
+            # systemd wants the time too, to tell this reload from one before it
+            self._notifier.send(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
+        try:
+            settings = self._read()
+            plan = words.prepare(settings)
+        except ConfigError as error:
+            log.error("%s; the settings in force stay", error)
+            self._service.complaint = f"the changed configuration was refused: {error}"
+        else:
+            self._service.complaint = ""
+            self._service.adopt(plan)
+            self._apply(self._settings, settings)
+            self._settings = settings
+            log.info("configuration read again; listening for %s", plan)
+        self._service.tell(**({"READY": 1} if self._service.ready else {}))

@@ -1,0 +1,72 @@
+"""A microphone that can be shut and exchanged while it is listened to: one stream of blocks out, through all of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+
+from daemon.audio import Block, Source
+from daemon.microphone import POLL, SILENCE
+from daemon.mute import Mute
+
+log = logging.getLogger(__name__)
+
+
+class Tap:
+    """What `open_source` opens; while `mute` is on nothing is open, and empty blocks say that the loop lives.
+
+    Raises AudioError as `open_source` does.
+    """
+
+    live = True
+
+    def __init__(self, open_source: Callable[[], Source], mute: Mute) -> None:
+        self._open = open_source
+        self._mute = mute
+        self._exchanged = False
+        self._source = None if mute.on else open_source()
+
+    @property
+    def name(self) -> str:
+        """The microphone's."""
+        return self._source.name if self._source is not None else "the microphone"
+
+    def exchange(self, open_source: Callable[[], Source]) -> None:
+        """Listen to another microphone from the next block on, or once it is not muted any more."""
+        self._open = open_source
+        self._exchanged = True
+
+    def blocks(self) -> Iterator[Block]:
+        """The stream, for ever. Raises AudioError where a microphone fails for good."""
+        while True:
+            if self._mute.on:
+                log.info("%s: the microphone is closed", self._mute.text)
+                yield from self._silence()
+                self._mute.end()
+                log.info("no longer muted")
+            if self._source is None:
+                self._source = self._open()
+            self._exchanged = False
+            stream = self._source.blocks()
+            for block in stream:
+                yield block
+                if self._mute.on or self._exchanged:
+                    break
+            self.close()
+            yield Block(SILENCE, gap=True)
+
+    def _silence(self) -> Iterator[Block]:
+        while self._mute.on:
+            yield Block(SILENCE)
+            time.sleep(POLL)
+
+    def backlog(self) -> int:
+        """Samples that were captured but not yet handed on."""
+        return self._source.backlog() if self._source is not None else 0
+
+    def close(self) -> None:
+        """Close the microphone, within a second whatever the sound server does."""
+        if self._source is not None:
+            self._source.close()
+            self._source = None

@@ -29,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from daemon.errors import ChimedError
 
     try:
-        _import_numpy()
+        if args.numpy:
+            _import_numpy()
         return int(import_module(args.module).command(args))
     except ChimedError as error:
         say(f"chimed: {error}", sys.stderr)
@@ -53,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="`chimed COMMAND --help` says more about a command.",
     )
     top.add_argument("--version", action="version", version=f"chimed {daemon.__version__}")
+    top.set_defaults(numpy=True)
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     run = commands.add_parser("run", help="listen to the microphone, or to a recording as if it were one")
@@ -84,7 +86,29 @@ def parser() -> argparse.ArgumentParser:
 
     devices = commands.add_parser("devices", help="list the microphones")
     devices.set_defaults(module="daemon.devices")
+
+    _add_remote(commands)
     return top
+
+
+def _add_remote(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The commands that speak to a running chimed."""
+
+    def add(name: str, module: str, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text)
+        command.set_defaults(module=module, ask=name, numpy=False)
+        command.add_argument("--socket", type=Path, metavar="PATH", help="where the configuration put the socket")
+        return command
+
+    status = add("status", "daemon.remote", "say what the running chimed does and what it heard last")
+    status.add_argument("--json", action="store_true", help="one JSON object")
+    watch = add("watch", "daemon.watch", "show level, posteriors and thresholds live")
+    watch.add_argument("--json", action="store_true", help="one JSON object a line for each block and detection")
+    mute = add("mute", "daemon.remote", "close the microphone")
+    mute.add_argument("minutes", type=float, nargs="?", metavar="MINUTES", help="for so long (default: until unmute)")
+    add("unmute", "daemon.remote", "open it again")
+    trigger = add("trigger", "daemon.remote", "do what follows a word, as if it had been heard")
+    trigger.add_argument("word", metavar="WORD")
 
 
 def _add_rate(group: argparse._ActionsContainer) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 from daemon.errors import ChimedError
 
+SYSTEM_SOCKET = Path("/run/chimed/control.sock")
 CLIENTS = 16
 LINE_LIMIT = 4_096  # bytes of a request
 EVENTS_LIMIT = 64  # that wait for a client, 5 s of them
@@ -41,7 +42,7 @@ def socket_path() -> Path | None:
     elif given := os.environ.get("XDG_RUNTIME_DIR"):
         folder = Path(given, "chimed")
     elif os.geteuid() == 0:
-        folder = Path("/run/chimed")
+        return SYSTEM_SOCKET
     else:
         return None
     return folder / "control.sock"
@@ -108,6 +109,8 @@ class ControlServer:
         try:
             with client, client.makefile("rb") as lines:
                 client.settimeout(PATIENCE)
+                if self._closed.is_set():
+                    return
                 if full:
                     _send(client, {"error": f"there are {CLIENTS} clients already"})
                     return

@@ -114,13 +114,18 @@ class Chimed:
         return code
 
 
+def user_environment(folder: Path) -> dict[str, str]:
+    """The environment of a user who has configured nothing and has no sound server; home is made in the folder."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("PULSE_", "XDG_", "CHIMED_"))}
+    (folder / "home").mkdir()
+    (folder / "runtime").mkdir(mode=0o700)
+    return own | {"HOME": str(folder / "home"), "XDG_RUNTIME_DIR": str(folder / "runtime")}
+
+
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """The environment of a user who has configured nothing and has no sound server."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("PULSE_", "XDG_", "CHIMED_"))}
-    (tmp_path / "home").mkdir()
-    (tmp_path / "runtime").mkdir(mode=0o700)
-    return own | {"HOME": str(tmp_path / "home"), "XDG_RUNTIME_DIR": str(tmp_path / "runtime")}
+    return user_environment(tmp_path)
 
 
 @pytest.fixture
@@ -138,14 +143,17 @@ def start(environment: dict[str, str]) -> Iterator[Callable[..., Chimed]]:
         chimed.process.wait()
 
 
+def call_chimed(arguments: Sequence[str | Path], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run `chimed` with these arguments to its end."""
+    command = [sys.executable, "-m", "daemon.cli", *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
 @pytest.fixture
 def call(environment: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs `chimed` with these arguments to its end."""
 
     def call(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "daemon.cli", *map(str, arguments)]
-        return subprocess.run(
-            command, env=environment | variables, capture_output=True, text=True, timeout=120, check=False
-        )
+        return call_chimed(arguments, environment | variables)
 
     return call

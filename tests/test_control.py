@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -340,7 +341,8 @@ def test_a_server_that_closes_lets_all_clients_go(tmp_path):
         assert watching.recv(100)
         server.close()
         assert watching.recv(100) == b""
-        assert idle.recv(100) == b""
+        with contextlib.suppress(ConnectionResetError):  # it was not even welcomed yet
+            assert idle.recv(100) == b""
     assert not (tmp_path / "s").exists()
     deadline = time.monotonic() + 30
     while threading.active_count() > before:

@@ -106,18 +106,24 @@ class Scorer:
         )
 
     def _score(self, samples: Samples) -> Scores:
-        columns = [np.empty((BINS, 0))]
-        posteriors = [np.empty((len(self._networks), 0), np.float32)]
-        for start in range(0, len(samples), FRAME):
-            frame = self._spectrogram.push(samples[start : start + FRAME])
-            features = {key: scaling.push(frame) for key, scaling in self._scalings.items()}
-            words = zip(self._networks, self._front_ends, self._states, strict=True)
-            columns.append(frame)
-            posteriors.append(np.stack([net.step(features[key], state) for net, key, state in words]))
-        scores = Scores(np.concatenate(columns, axis=1), np.concatenate(posteriors, axis=1))
+        frames = [self._score_frame(samples[start : start + FRAME]) for start in range(0, len(samples), FRAME)]
+        if len(frames) == 1:  # as live
+            scores = frames[0]
+        else:
+            nothing = Scores(np.empty((BINS, 0)), np.empty((len(self._networks), 0), np.float32))
+            scores = Scores(
+                np.concatenate([frame.columns for frame in [nothing, *frames]], axis=1),
+                np.concatenate([frame.posteriors for frame in [nothing, *frames]], axis=1),
+            )
         self._columns += scores.columns.shape[1]
         self._steps += scores.posteriors.shape[1]
         return scores
+
+    def _score_frame(self, samples: Samples) -> Scores:
+        columns = self._spectrogram.push(samples)
+        features = {front_end: scaling.push(columns) for front_end, scaling in self._scalings.items()}
+        words = zip(self._networks, self._front_ends, self._states, strict=True)
+        return Scores(columns, np.array([net.step(features[key], state) for net, key, state in words]))
 
 
 def score(model: Model, samples: Samples) -> FloatArray:

@@ -48,8 +48,7 @@ BINS_BELOW_8_KHZ = 37  # bins 0-36; a 16-kHz source has nothing above them
 # matplotlib's mlab.specgram: symmetric Hann, scaled by its energy and by Fs; one-sided, so all bins but
 # DC and Nyquist count twice.
 _HANN = np.hanning(WINDOW)
-_SCALE = np.full(BINS, 2.0 / (PSD_RATE * np.sum(_HANN**2)))
-_SCALE[[0, -1]] /= 2.0
+_SCALED_HANN = _HANN * np.sqrt(2.0 / (PSD_RATE * np.sum(_HANN**2)))
 
 
 def column_count(samples: int) -> int:
@@ -73,11 +72,14 @@ def spectrogram(samples: Samples) -> DoubleArray:
         raise ValueError(f"expected mono samples of shape (n,), not {samples.shape}")
     if len(samples) < WINDOW:
         return np.empty((BINS, 0))
-    columns = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]
-    spectrum = np.fft.rfft(columns * _HANN)
+    samples = samples.astype(np.float64)  # once, not once for each column that sees it
+    shape, strides = (column_count(len(samples)), WINDOW), (HOP * samples.itemsize, samples.itemsize)
+    columns: DoubleArray = np.ndarray(shape, np.float64, samples, strides=strides)
+    spectrum = np.fft.rfft(columns * _SCALED_HANN)
     power = np.square(spectrum.real)
     power += np.square(spectrum.imag)
-    power *= _SCALE
+    power[:, 0] *= 0.5
+    power[:, -1] *= 0.5
     return power.T
 
 

@@ -26,7 +26,7 @@ from daemon.wyoming_options import SUREST, Options
 from daemon.wyoming_wire import LIMIT, Header, ProtocolError, encode, read_header, read_payload
 from model.detector import Detection
 
-SEND_LIMIT = 10.0  # s in which a client must read what it was sent
+SEND_LIMIT = 5.0  # s in which a client must read what it was sent
 GOODBYE = 1.0  # s to take leave in
 
 log = logging.getLogger(__name__)

@@ -1,8 +1,8 @@
-"""What a Wyoming stream costs: `make bench-wyoming`, or `python tests/bench_wyoming.py [STREAMS [SECONDS]]`.
+"""What Wyoming streams cost: `python tests/bench_wyoming.py [STREAMS [SECONDS [SERVERS]]]`.
 
-A real server and so many satellites that each send a recording at 16 kHz in real time, all at once. The CPU time of
-the server's process alone counts, as the kernel accounts for it, so that the clients and whatever else the machine
-does leave it alone; how many streams a core carries is derived from it.
+Real servers, each with so many satellites that send a recording at 16 kHz in real time, all at once. The CPU time of
+the servers' processes alone counts, as the kernel accounts for it, without the clients. Whether they keep up is seen
+in how long an answer to `describe` takes, which waits for all audio that was sent before it.
 """
 
 from __future__ import annotations
@@ -46,40 +46,50 @@ async def satellite(uri: str, sound: bytes, seconds: float, phase: float) -> lis
     return waits
 
 
-async def measure(server: subprocess.Popen[str], uri: str, streams: int, seconds: float) -> None:
-    """Print what the server used while all streamed."""
-    samples = soundfile.read(RECORDING, dtype="int16", always_2d=True)[0][:, 0]
-    sound = pcm(samples)
-    await satellite(uri, sound, 1.0, 0.0)
-    resting, before = memory(server.pid), cpu(server.pid)
-    tasks = [asyncio.create_task(satellite(uri, sound, seconds, i / streams * CHUNK)) for i in range(streams)]
+async def measure(servers: dict[str, int], streams: int, seconds: float) -> None:
+    """Print what the servers (address -> process) used while all satellites streamed."""
+    sound = pcm(soundfile.read(RECORDING, dtype="int16", always_2d=True)[0][:, 0])
+    for uri in servers:
+        await satellite(uri, sound, 1.0, 0.0)
+    pids = list(servers.values())
+    resting, before = sum(map(memory, pids)), sum(map(cpu, pids))
+    tasks = [
+        asyncio.create_task(satellite(uri, sound, seconds, i / streams * CHUNK))
+        for uri in servers
+        for i in range(streams)
+    ]
     await asyncio.sleep(seconds * 0.9)
-    busy = memory(server.pid)
+    busy = sum(map(memory, pids))
     waits = sorted(chain.from_iterable(await asyncio.gather(*tasks)))
-    spent = (cpu(server.pid) - before) / (streams * seconds) * 1000
-    each = (busy - resting) / max(1, streams - 1) * 1000
-    print(f"{streams} streams for {seconds:g} s")
+    spent = (sum(map(cpu, pids)) - before) / (len(tasks) * seconds) * 1000
+    each = (busy - resting) / max(1, len(tasks) - len(pids)) * 1000
+    print(f"{len(pids)} servers, {streams} streams each, for {seconds:g} s")
     print(f"  CPU       {spent:6.1f} ms per second of audio and stream: a core carries {1000 / spent:.0f}")
-    print(f"  memory    {resting:6.1f} MB with one stream, {each:.0f} kB for each other")
+    print(f"  memory    {resting / len(pids):6.1f} MB with one stream, {each:.0f} kB for each other")
     if waits:
         median = waits[len(waits) // 2]
         print(f"  describe  {median * 1000:6.1f} ms (median), {waits[-1] * 1000:.0f} ms (worst of {len(waits)})")
 
 
 def main() -> None:
-    """Measure with as many streams, for as many seconds, as the command line says."""
-    streams = int(sys.argv[1]) if len(sys.argv) > 1 else 40
-    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 20.0
+    """Measure with as many streams, for as many seconds, on as many servers, as the command line says."""
+    numbers = [float(text) for text in sys.argv[1:]]
+    streams, seconds, servers = (*numbers, *(40, 20, 1)[len(numbers) :])
     command = [sys.executable, "-m", "daemon.cli", "wyoming", "--uri", "tcp://127.0.0.1:0", "--max-streams", "10000"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
-        assert server.stderr
-        found = re.search(r"serving at (\S+),", server.stderr.readline())
-        assert found
-        server.stderr.close()
-        try:
-            asyncio.run(measure(server, found[1], streams, seconds))
-        finally:
-            server.terminate()
+    started = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(int(servers))]
+    try:
+        addresses = {}
+        for each in started:
+            assert each.stderr
+            found = re.search(r"serving at (\S+),", each.stderr.readline())
+            assert found
+            each.stderr.close()
+            addresses[found[1]] = each.pid
+        asyncio.run(measure(addresses, int(streams), seconds))
+    finally:
+        for each in started:
+            each.terminate()
+            each.wait()
 
 
 if __name__ == "__main__":

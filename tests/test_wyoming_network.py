@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ from conftest import Chimed, recording
 from wyoming_clients import PATIENCE, Client, chunks, connected, pcm, uri_of
 from zeroconf import ServiceBrowser, ServiceStateChange, Zeroconf
 
+from daemon import config
 from daemon.announce import OUTSIDE
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -164,3 +167,31 @@ def test_it_is_found_by_its_name_while_it_serves(start, model_file):
         assert gone.wait(PATIENCE)
     finally:
         browser.close()
+
+
+# what the documentation tells to paste
+
+
+def blocks(language: str) -> list[str]:
+    """The code of this language in the documentation."""
+    return re.findall(rf"^```{language}\n(.*?)^```", (DOCS / "wyoming.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_unit_is_one_that_systemd_understands(tmp_path):
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd is not installed")
+    (unit,) = blocks("ini")
+    assert unit.count("/opt/chimed/bin/chimed ") == 1
+    path = tmp_path / "chimed-wyoming@10400.service"
+    path.write_text(unit.replace("/opt/chimed/bin/chimed ", f"{sys.executable} -m daemon.cli "))
+    done = subprocess.run([program, "verify", path], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_sections_are_ones_that_chimed_understands(tmp_path):
+    texts = blocks("yaml")
+    assert texts
+    for text in texts:
+        (tmp_path / "config.yaml").write_text(text)
+        assert config.load(tmp_path / "config.yaml").wyoming

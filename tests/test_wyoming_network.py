@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Chimed, recording
+from conftest import Chimed, recording, tone_model
+from manager import manager as manager  # noqa: PLC0414 - a fixture
 from wyoming_clients import PATIENCE, Client, chunks, connected, pcm, uri_of
 from zeroconf import ServiceBrowser, ServiceStateChange, Zeroconf
 
 from daemon import config
 from daemon.announce import OUTSIDE
+from model import modelfile
 
 DOCS = Path(__file__).parent.parent / "docs"
 SOUND = list(chunks(pcm(recording(2, [1.0]))))
@@ -187,6 +189,37 @@ def test_the_unit_is_one_that_systemd_understands(tmp_path):
     path.write_text(unit.replace("/opt/chimed/bin/chimed ", f"{sys.executable} -m daemon.cli "))
     done = subprocess.run([program, "verify", path], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_unit_runs_under_systemd_hardened_as_it_is(manager, tmp_path):
+    """As a user that exists only while it runs; what is added makes the test's own files visible."""
+    (port,) = free_ports(1)
+    modelfile.save(tmp_path / "beep.npz", tone_model())
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        path.chmod(0o755)
+    name = f"chimed-wyoming@{port}"
+    (manager.units / "chimed-wyoming@.service").write_text(blocks("ini")[0])
+    drop_in = manager.units / "chimed-wyoming@.service.d"
+    drop_in.mkdir()
+    start = f"{sys.executable} -m daemon.cli wyoming --uri tcp://0.0.0.0:%i --zeroconf --model {tmp_path}/beep.npz"
+    paths = " ".join(dict.fromkeys(map(str, [sys.prefix, sys.base_prefix, DOCS.parent, tmp_path])))
+    (drop_in / "test.conf").write_text(
+        f"[Service]\nExecStart=\nExecStart={start}\nEnvironment=PYTHONPATH={DOCS.parent}\n"
+        f"ProtectHome=tmpfs\nBindReadOnlyPaths={paths}\n"
+    )
+    manager.control("daemon-reload", check=True)
+    assert manager.control("start", name).returncode == 0, manager.journal(name)
+    assert manager.show(name, "StatusText") == f"serving at tcp://0.0.0.0:{port}"
+
+    async def client() -> None:
+        async with connected(f"tcp://127.0.0.1:{port}") as one:
+            assert len(await one.hear(recording(2, [1.0]))) == 1
+
+    asyncio.run(client())
+    if has_multicast():
+        manager.wait_for(lambda: [line for line in manager.journal(name) if "announced as" in line[1]])
+    assert manager.control("stop", name).returncode == 0
+    assert manager.show(name, "Result") == "success"
 
 
 def test_the_sections_are_ones_that_chimed_understands(tmp_path):

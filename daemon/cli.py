@@ -87,7 +87,19 @@ def parser() -> argparse.ArgumentParser:
     devices = commands.add_parser("devices", help="list the microphones")
     devices.set_defaults(module="daemon.devices")
 
+    settings = commands.add_parser("config", help="print the settings in force and where each comes from")
+    settings.set_defaults(module="daemon.effective")
+    settings.add_argument(
+        "--check", type=Path, nargs="?", const=Path(), metavar="FILE", help="only say whether this file can be used"
+    )
+    _add_words(settings)
+
     _add_remote(commands)
+
+    service = commands.add_parser("service", help="install chimed as a systemd service of your session")
+    service.set_defaults(module="daemon.install")
+    service.add_argument("action", choices=("install", "uninstall", "status"))
+    service.add_argument("--system", action="store_true", help="of the machine, for one without a session")
     return top
 
 

@@ -1,0 +1,200 @@
+"""`chimed service`: installed, described and removed under the real systemd of a session without privileges."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import call_chimed, tone_model
+from manager import Manager
+from manager import manager as manager  # noqa: PLC0414 - a fixture
+from soundserver import SoundServer, private
+
+from daemon import install
+from daemon.install import unit_text
+from model import modelfile
+
+ROOT = Path(__file__).parent.parent
+USER = "nobody"
+
+
+class Session:
+    """A `systemd --user` of a user without privileges, whose microphone is that of a sound server."""
+
+    def __init__(self, manager: Manager, folder: Path, server: SoundServer) -> None:
+        self._manager = manager
+        self.home = folder
+        anonymous = f"module-native-protocol-unix auth-anonymous=1 socket={server.folder}/open"
+        server.control("load-module", *anonymous.split())
+        (folder / ".config" / "chimed").mkdir(parents=True)
+        modelfile.save(folder / "beep.npz", tone_model())
+        self.configure(f"words: [{{model: {folder}/beep.npz}}]\nhooks: ['id -un']\n")
+        for path in (folder, *folder.parents[:2], server.folder):
+            path.chmod(0o755)
+        shutil.chown(folder, USER)
+        for path in folder.rglob("*"):
+            shutil.chown(path, USER)
+        # what lies in root's home must be visible to this user
+        visible = " ".join(dict.fromkeys([sys.prefix, sys.base_prefix, str(ROOT), str(folder), str(server.folder)]))
+        self.variables = {
+            "HOME": str(folder),
+            "XDG_RUNTIME_DIR": "/run/session",
+            "PYTHONPATH": str(ROOT),
+            "PULSE_SERVER": f"unix:{server.folder}/open",
+        }
+        lines = [f"Environment={name}={value}" for name, value in self.variables.items()]
+        (manager.units / "session.service").write_text(
+            "[Service]\nType=notify\nExecStart=/lib/systemd/systemd --user\nDelegate=yes\nRuntimeDirectory=session\n"
+            f"User={USER}\nProtectHome=tmpfs\nPrivateTmp=yes\nBindPaths={visible}\n" + "\n".join(lines) + "\n"
+        )
+        manager.control("daemon-reload", check=True)
+        manager.control("start", "session", check=True)
+
+    def configure(self, text: str) -> None:
+        """Write the configuration file."""
+        (self.home / ".config" / "chimed" / "config.yaml").write_text(text)
+
+    def run(self, *command: str) -> tuple[int, str, str]:
+        """Run a command as the user, in the session; exit code, output and errors."""
+        pid = self._manager.show("session", "MainPID")
+        enter = ["nsenter", "-t", pid, "--mount", "setpriv", "--reuid", USER, "--clear-groups"]
+        variables = [f"{name}={value}" for name, value in self.variables.items()]
+        done = self._manager.run(*enter, "env", *variables, *command)
+        return done.returncode, done.stdout, done.stderr
+
+    def chimed(self, *arguments: str) -> tuple[int, str, str]:
+        """Run `chimed`."""
+        return self.run(sys.executable, "-m", "daemon.cli", *arguments)
+
+
+@pytest.fixture
+def session(manager: Manager, tmp_path: Path) -> Iterator[Session]:
+    for server in private(SoundServer):
+        server.start()
+        yield Session(manager, tmp_path, server)
+        manager.control("kill", "-s", "KILL", "session")
+        manager.control("stop", "session")
+        (manager.units / "session.service").unlink()
+
+
+def test_it_installs_runs_and_removes_all_it_made(session, manager):
+    code, said, errors = session.chimed("service", "install")
+    unit = session.home / ".config/systemd/user/chimed.service"
+    assert (code, errors) == (0, "")
+    lines = said.splitlines()
+    assert lines[0] == f"wrote {unit}, which starts {sys.executable} -m daemon.cli"
+    assert lines[1:4] == [
+        "systemctl --user daemon-reload",
+        "systemctl --user enable chimed.service",
+        "systemctl --user restart --no-block chimed.service",
+    ]
+    manager.wait_for(lambda: "enabled, active (running)" in session.chimed("service", "status")[1])
+    code, said, _ = session.chimed("service", "status")
+    assert code == 0
+    assert "listening to microphone" in said
+    assert "journalctl --user -u chimed" in said
+    assert session.chimed("status")[1].startswith("listening to ")
+    assert session.chimed("trigger", "beep")[1] == "triggered beep\n"
+    # as this user, in whose journal the hook's line is
+    manager.wait_for(lambda: f": {USER}" in manager.run("journalctl", "-o", "cat", "--no-pager").stdout)
+    assert session.run("systemctl", "--user", "reload", "chimed")[0] == 0
+
+    code, said, errors = session.chimed("service", "uninstall")
+    assert (code, errors) == (0, "")
+    assert said.splitlines() == [
+        "systemctl --user disable --now chimed.service",
+        f"removed {unit}",
+        "systemctl --user daemon-reload",
+    ]
+    assert [path for path in (session.home / ".config/systemd").rglob("*") if not path.is_dir()] == []
+    code, said, _ = session.chimed("service", "status")
+    assert code == 3
+    assert said.startswith("chimed.service: not installed, inactive (dead)\n")
+    assert session.chimed("status")[0] == 1
+
+
+def test_a_wrong_configuration_is_named_before_anything_is_changed(session):
+    session.configure("hook: []")
+    code, said, errors = session.chimed("service", "install")
+    assert (code, said) == (78, "")
+    assert "unknown key; did you mean 'hooks'?" in errors
+    assert not (session.home / ".config/systemd").exists()
+
+
+def test_what_is_not_installed_cannot_be_removed(session):
+    code, said, errors = session.chimed("service", "uninstall")
+    assert (code, said) == (1, "")
+    assert "it is not installed" in errors
+
+
+# what needs no systemd
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Callable[[str], dict[str, str]]:
+    """A path on which `systemctl` is this script."""
+
+    def programs(script: str) -> dict[str, str]:
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / "systemctl").write_text(script)
+        (tmp_path / "bin" / "systemctl").chmod(0o755)
+        return {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+
+    return programs
+
+
+def test_without_systemd_it_says_so(environment):
+    done = call_chimed(["service", "status"], environment | {"PATH": "/nowhere"})
+    assert done.returncode == 1
+    assert "this machine has no systemd" in done.stderr
+
+
+def test_without_a_session_nothing_is_left(environment, programs):
+    refusing = "#!/bin/sh\necho Failed to connect to bus: No medium found >&2; exit 1\n"
+    done = call_chimed(["service", "install"], environment | programs(refusing))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "chimed: `systemctl --user daemon-reload` failed: Failed to connect to bus: No medium found\n"
+    assert not (Path(environment["HOME"]) / ".config").exists()
+
+
+def test_the_units_are_written_for_the_systemd_that_is_there():
+    template = (ROOT / "systemd" / "chimed.service").read_text()
+    old, new = unit_text(template, "/opt/chimed", 252), unit_text(template, "/opt/chimed", 253)
+    assert old == template.replace("/usr/bin/chimed", "/opt/chimed")
+    assert "\nExecStart=/opt/chimed run\n" in old
+    assert "\nType=notify\n" in old
+    assert "\nExecReload=" in old
+    assert "\nType=notify-reload\n" in new
+    assert "ExecReload=" not in new
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/home/a/.local/bin/chimed", "/home/a/.local/bin/chimed"),
+        ("/a b/100%/chimed", '"/a b/100%%/chimed"'),
+        ('/a"b\\/chimed', '"/a\\"b\\\\/chimed"'),
+    ],
+)
+def test_the_command_is_this_one_as_units_write_it(monkeypatch, path, expected):
+    monkeypatch.setattr(sys, "argv", [path])
+    assert install._chimed() == expected
+
+
+def test_the_systems_service_is_roots_and_needs_a_chimed_that_all_can_run(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(install.ChimedError, match="is root's to change: sudo"):
+        install._system()
+    monkeypatch.setattr(sys, "prefix", "/home/me/.local/venv")
+    with pytest.raises(install.ChimedError, match=r"cannot run what lies in /home/me/\.local/venv; install"):
+        install._check_visible()
+
+
+def test_the_units_are_no_programs():
+    for path in (ROOT / "systemd").iterdir():
+        assert not path.stat().st_mode & stat.S_IXUSR

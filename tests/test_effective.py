@@ -57,7 +57,7 @@ def meaning(settings: Settings) -> tuple[Settings, list[tuple[object, ...]]]:
     [
         FULL,
         "words: [{model: beep.npz}]",
-        "words: [{model: beep.npz}]\naudio: {device: '3'}\nhooks: ['a: b # c', \"it's\", 'yes', '1', [x, '-y', 'é \"z\"']]",
+        "words: [{model: beep.npz}]\naudio: {device: '3'}\nhooks: ['a: b # c', \"it's\", 'yes', '1', [x, 'é \"z\"']]",
     ],
 )
 def test_what_it_prints_means_the_same(folder, text):

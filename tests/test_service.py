@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pty
+import shutil
 import signal
 import socket
 import subprocess
@@ -124,6 +126,53 @@ def test_a_word_right_before_a_gap_is_not_lost():
 def test_a_gap_of_many_empty_blocks_changes_nothing():
     silence = [Block(np.empty(0, np.int16), gap=True)] * 100
     assert heard_by(Listener(Detector([MODEL]), {"beep": 0}), silence) == []
+
+
+def reloaded(detector: Detector, sound: Samples, places: list[int], block: int, deaf: int = 0) -> list[Detection]:
+    """What is heard if all models are exchanged for the same ones at these blocks."""
+    listener = Listener(detector, {"beep": deaf})
+    kept = []
+    for number, start in enumerate(range(0, len(sound), block)):
+        if number in places:
+            listener.adopt(Detector([MODEL]), {"beep": deaf})
+        kept += listener.push(Block(sound[start : start + block]))
+    return kept + listener.finish()
+
+
+@given(st.lists(st.integers(0, 200), max_size=8), st.sampled_from([441, 1_000, FRAME, 3 * FRAME + 1]))
+@settings(deadline=None, max_examples=6)
+def test_a_reload_at_any_place_loses_nothing_and_repeats_nothing(places, block):
+    whole = Detector([MODEL])
+    expected = whole.push(SOUND) + whole.flush()
+    assert reloaded(Detector([MODEL]), SOUND, places, block) == expected
+
+
+def test_a_reload_after_more_than_the_window_loses_nothing():
+    """The new detector hears the last 10 s alone, and cuts them into the frames that the old one would have."""
+    sound = np.concatenate((recording(9.7, [1.0, 9.0]), SOUND, recording(1.0, [0.5])))
+    whole = Detector([MODEL])
+    expected = whole.push(sound) + whole.flush()
+    assert len(expected) == 7
+    for block in (1_000, FRAME, 3_847):
+        numbers = [round(seconds * SAMPLE_RATE / block) for seconds in (9.05, 10.72, 12.7, 16.6, 16.7, 16.75)]
+        heard = reloaded(Detector([MODEL]), sound, numbers, block)
+        assert [each.sample for each in heard] == [each.sample for each in expected]
+
+
+def test_a_reload_keeps_what_is_ignored_for_the_chime():
+    numbers = [round(1.5 * SAMPLE_RATE / FRAME)]
+    assert places(reloaded(Detector([MODEL]), SOUND, numbers, FRAME, DEAF)) == pytest.approx([1.0, 5.0], abs=0.11)
+
+
+def test_a_reload_exchanges_the_words():
+    sound = SOUND + recording(6.5, [4.0, 6.0], 1_500.0)
+    listener = Listener(Detector([MODEL]), {"beep": 0})
+    first, second = np.split(sound, [round(3.3 * SAMPLE_RATE)])
+    before = listener.push(Block(first))
+    listener.adopt(Detector([tone_model("boop", 1_500.0)]), {"boop": 0})
+    after = listener.push(Block(second)) + listener.finish()
+    assert [(each.word, round(each.seconds)) for each in before] == [("beep", 1), ("beep", 2), ("beep", 3)]
+    assert [(each.word, round(each.seconds)) for each in after] == [("boop", 4), ("boop", 6)]
 
 
 def test_deafness_can_be_prolonged_while_a_slow_loudspeaker_still_plays():
@@ -282,6 +331,26 @@ def test_under_systemd_lines_carry_priorities_and_the_state_is_told(environment,
     manager.setblocking(False)
     assert manager.recv(1_000).decode().startswith("READY=1\nSTATUS=listening to ")
     manager.close()
+
+
+def test_hanging_up_ends_it_only_if_its_terminal_is_gone(environment, model_file, tmp_path):
+    """To a daemon SIGHUP says that the configuration changed."""
+    if not shutil.which("setsid"):
+        pytest.skip("setsid is not installed")
+    soundfile.write(tmp_path / "long.wav", np.resize(SOUND, 120 * SAMPLE_RATE), SAMPLE_RATE)
+    arguments = ["run", "--input", str(tmp_path / "long.wav"), "--no-chime", "--model", str(model_file)]
+    master, slave = pty.openpty()
+    command = ["setsid", "--ctty", sys.executable, "-m", "daemon.cli", *arguments]
+    process = subprocess.Popen(command, env=environment, stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
+    shown = b""
+    while b"listening to" not in shown:
+        shown += os.read(master, 4_096)
+    process.send_signal(signal.SIGHUP)
+    while b"configuration read again" not in shown:
+        shown += os.read(master, 4_096)
+    os.close(master)
+    assert process.wait(60) >= 0  # in order, and not by the signal
 
 
 def test_the_word_is_heard_in_the_recording_that_comes_with_chimed(start):

@@ -66,6 +66,7 @@ def _limit_threads() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from training.build_cli import add_build
     from training.evaluate_cli import add_evaluate
     from training.stitch_cli import add_stitch
 
@@ -84,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     speak.set_defaults(run=_speak)
 
     add_stitch(commands)
+    add_build(commands)
 
     fit = commands.add_parser("fit", help="train the network on folders of recordings")
     fit.add_argument("word", help="the word or phrase, as the model file will name it")

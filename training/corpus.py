@@ -1,35 +1,35 @@
 """Folders of recordings in, clips at 44.1 kHz out; decoded once, then mapped from disk.
 
-Any format that libsndfile reads, any rate, any number of channels (the first counts). What cannot be used is
-listed with its reason. Train, development and test are split by *group* (the speaker's folder where there is
-one, else the file), by a hash of its name: adding recordings never moves one from one split to another.
+Any format, any rate, any number of channels (the first counts). What cannot be used is listed with its reason.
+Train, development and test are split by *group* (the speaker's folder where there is one, else the file), by a hash
+of its name: adding recordings never moves one from one split to another.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import soundfile
-import soxr
 from tqdm import tqdm
 
-from model.frontend import FULL_SCALE, SAMPLE_RATE
+from model.frontend import SAMPLE_RATE
+from training.decode import Int16Array, UnusableError, active_level, decode, flaw, to_int16
 from training.errors import TrainingError
 
-Int16Array = npt.NDArray[np.int16]
+__all__ = ["Clip", "Corpus", "Int16Array", "Problem", "active_level", "find", "load", "read", "split_of", "to_int16"]
 
-SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au"}
+SUFFIXES = {
+    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64", ".caf"),
+    *(".m4a", ".mp4", ".aac", ".wma", ".amr", ".webm", ".mka"),  # these through ffmpeg
+}
 SPLITS = (("train", 70), ("dev", 15), ("test", 15))  # percent
 MAX_SECONDS = 600
-SILENT_DBFS = -70.0  # a recording whose loudest 10 ms are below this holds nothing
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,11 @@ class Problem:
 
 
 class Corpus:
-    """The decoded recordings of some folders."""
+    """The decoded recordings of some folders. pool: the file with the samples of all, one after the other."""
 
-    def __init__(self, samples: Int16Array, clips: Sequence[Clip], problems: Sequence[Problem]) -> None:
-        self._samples = samples
+    def __init__(self, pool: Path, clips: Sequence[Clip], problems: Sequence[Problem]) -> None:
+        self.pool = pool
+        self._samples = np.memmap(pool, np.int16, mode="r")
         self.clips = list(clips)
         self.problems = list(problems)
 
@@ -110,70 +111,62 @@ def find(folder: Path) -> list[tuple[Path, str]]:
     return found
 
 
-def to_int16(samples: npt.NDArray[Any]) -> Int16Array:
-    """Round samples in int16 units; what is out of range clips."""
-    rounded: Int16Array = np.clip(np.round(samples), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
-    return rounded
-
-
 def read(path: Path) -> Int16Array:
     """The first channel of a recording at 44.1 kHz. Raises TrainingError with the reason if it is of no use."""
     try:
-        info = soundfile.info(path)
-        if info.duration > MAX_SECONDS:
-            raise TrainingError(f"{info.duration:.0f} s long; more than {MAX_SECONDS} s do not fit")
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
-        raise TrainingError(f"cannot be read ({error})") from error
-    mono = samples[:, 0]
-    if len(mono) < rate // 100:
-        raise TrainingError("empty")
-    if not np.isfinite(mono).all():
-        raise TrainingError("holds values that are not finite")
-    if rate != SAMPLE_RATE:
-        mono = soxr.resample(mono, rate, SAMPLE_RATE)
-    return to_int16(mono * FULL_SCALE)
-
-
-def active_level(samples: Int16Array) -> float:
-    """Level in dBFS of the parts within 30 dB of the loudest 10 ms: the level of the speech, not of its pauses."""
-    hop = SAMPLE_RATE // 100
-    count = len(samples) // hop
-    blocks = (
-        samples[: count * hop].reshape(count, hop).astype(np.float32) if count else samples[None].astype(np.float32)
-    )
-    power = np.mean(np.square(blocks), axis=1)
-    loud = power[power >= power.max() * 1e-3]
-    return float(10 * np.log10(max(float(loud.mean()), 1e-9) / FULL_SCALE**2))
+        return decode(path, MAX_SECONDS).samples
+    except UnusableError as error:
+        raise TrainingError(error.reason) from error
 
 
 def load(folders: Sequence[Path], cache: Path, title: str) -> Corpus:
     """Decode all recordings of the folders, or map what an earlier call decoded into `cache`.
 
-    The cache holds for as long as the files' names, sizes and dates stay the same.
+    The cache holds for as long as the files' names, sizes and dates stay the same. A recording that is broken,
+    empty, silent, clipped (a tenth of its samples at full scale) or longer than 10 minutes is left out.
     """
-    found = [entry for folder in folders for entry in find(folder)]
+    return load_files([entry for folder in folders for entry in find(folder)], cache, title)
+
+
+def load_files(
+    found: Sequence[tuple[Path, str]],
+    cache: Path,
+    title: str,
+    *,
+    silence: bool = False,
+    max_seconds: float = MAX_SECONDS,
+) -> Corpus:
+    """As `load`, of these files with their groups. silence: silent ones will do."""
     stamp = [f"{path.resolve()} {(stat := path.stat()).st_size} {stat.st_mtime_ns} {group}" for path, group in found]
+    if silence or max_seconds != MAX_SECONDS:
+        stamp.append(f"{silence} {max_seconds}")
     key = hashlib.sha256("\n".join(stamp).encode()).hexdigest()[:16]
     index, pool = cache / f"{key}.json", cache / f"{key}.pcm"
+
+    def one(entry: tuple[Path, str]) -> Int16Array | str:
+        try:
+            recording = decode(entry[0], max_seconds)
+        except UnusableError as error:
+            return error.reason
+        return flaw(recording, silence) or recording.samples
+
     if not index.exists():
-        _decode(found, index, pool, title)
+        _decode(found, one, index, pool, title)
     content: dict[str, Any] = json.loads(index.read_text())
     clips = [Clip(**entry) for entry in content["clips"]]
     problems = [Problem(**entry) for entry in content["problems"]]
     if not clips:
         raise TrainingError(f"{title}: none of {len(found)} recordings can be used: {problems[0].reason}")
-    return Corpus(np.memmap(pool, np.int16, mode="r"), clips, problems)
+    return Corpus(pool, clips, problems)
 
 
-def _decode(found: Sequence[tuple[Path, str]], index: Path, pool: Path, title: str) -> None:
-    def one(entry: tuple[Path, str]) -> Int16Array | str:
-        try:
-            samples = read(entry[0])
-        except TrainingError as error:
-            return str(error)
-        return samples if active_level(samples) > SILENT_DBFS else "silent"
-
+def _decode(
+    found: Sequence[tuple[Path, str]],
+    one: Callable[[tuple[Path, str]], Int16Array | str],
+    index: Path,
+    pool: Path,
+    title: str,
+) -> None:
     pool.parent.mkdir(parents=True, exist_ok=True)
     clips, problems, start = [], [], 0
     with pool.open("wb") as file, ThreadPoolExecutor() as threads:

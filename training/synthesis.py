@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import soundfile
-import soxr
 
-from model.frontend import CLIP, CLIP_STEPS, FULL_SCALE, SAMPLE_RATE, DoubleArray, Samples, spectrogram
+from model.frontend import CLIP, CLIP_STEPS, SAMPLE_RATE, DoubleArray, Samples, spectrogram
+from training.decode import UnusableError, decode, flaw
 from training.errors import TrainingError
 
 with warnings.catch_warnings():
-    # pydub looks for ffmpeg, which nothing here needs (soundfile decodes), and for audioop, on its way out
+    # pydub looks for ffmpeg, which it may do without, and for audioop, on its way out
     warnings.simplefilter("ignore")
     from pydub import AudioSegment
 
@@ -179,8 +178,8 @@ class RawAudio:
 def load_raw_audio(path: str | os.PathLike[str]) -> RawAudio:
     """Read a folder with ``activates`` (or ``positives``), ``negatives`` and ``backgrounds``, each as deep as it goes.
 
-    Any format that libsndfile reads, at any rate; of several channels the first counts. A file that is no
-    audio, is empty or, among the words, silent is left out, logged and listed with its reason. A background
+    Any format at any rate; of several channels the first counts. A file that is no audio, is empty, clipped (a
+    tenth of its samples at full scale) or, among the words, silent is left out, logged and listed. A background
     longer than 10 s is cut into pieces of 10 s, the last of which ends where the file does, so that nothing of
     it is lost. Hidden files are not looked at.
     Raises TrainingError, naming the file or folder, for a word of 10 s or more, a background shorter than
@@ -199,84 +198,79 @@ def load_raw_audio(path: str | os.PathLike[str]) -> RawAudio:
 def _words(folder: Path, names: tuple[str, ...], skipped: list[Skipped]) -> list[AudioSegment]:
     segments = []
     for path, samples in _recordings(folder, names, skipped, silence=False):
-        segment = _segment(path, samples)
-        if len(segment) >= CLIP_MS:
-            raise TrainingError(f"{path} is {len(segment) / 1000:.1f} s long; a word must be shorter than 10 s")
-        segments.append(segment)
+        check_word(path, len(samples))
+        segments.append(_segment(path, samples))
     return segments
 
 
+def check_word(path: str | os.PathLike[str], length: int) -> None:
+    """Raise TrainingError if a word of so many samples does not fit into a clip."""
+    seconds = round(length * 1000 / SAMPLE_RATE) / 1000
+    if seconds * 1000 >= CLIP_MS:
+        raise TrainingError(f"{path} is {seconds:.1f} s long; a word must be shorter than 10 s")
+
+
+def piece_starts(path: str | os.PathLike[str], length: int) -> list[int]:
+    """Where the pieces of 10 s begin into which a background of so many samples is cut; the last ends where it does.
+
+    Raises TrainingError for one that is shorter.
+    """
+    if length < CLIP:
+        raise TrainingError(f"{path} is {length * 1000 // SAMPLE_RATE} ms long; a background takes 10 000 ms or more")
+    return [*range(0, length - CLIP, CLIP), length - CLIP]
+
+
 def _pieces(path: Path, samples: Samples) -> list[AudioSegment]:
-    if len(samples) < CLIP:
-        raise TrainingError(
-            f"{path} is {len(samples) * 1000 // SAMPLE_RATE} ms long; a background takes 10 000 ms or more"
-        )
-    starts = [*range(0, len(samples) - CLIP, CLIP), len(samples) - CLIP]
-    return [_segment(path, samples[start : start + CLIP]) for start in starts]
+    return [_segment(path, samples[start : start + CLIP]) for start in piece_starts(path, len(samples))]
+
+
+def segment_of(samples: Samples) -> AudioSegment:
+    """(n,) int16 samples at 44.1 kHz as pydub has them."""
+    return AudioSegment(samples.tobytes(), sample_width=2, frame_rate=SAMPLE_RATE, channels=1)
 
 
 def _segment(path: Path, samples: Samples) -> AudioSegment:
-    segment = AudioSegment(samples.tobytes(), sample_width=2, frame_rate=SAMPLE_RATE, channels=1)
+    segment = segment_of(samples)
     segment.path = path
     return segment
+
+
+def raw_files(folder: Path, names: Sequence[str]) -> list[Path]:
+    """All files of those of the named folders that are there, as deep as they go, sorted; hidden ones are not seen.
+
+    Raises TrainingError if none of the folders is there.
+    """
+    folders = [folder / name for name in names if (folder / name).is_dir()]
+    if not folders:
+        raise TrainingError(f"{folder} has no folder {' or '.join(names)}")
+    files = sorted(path for each in folders for path in each.rglob("*") if path.is_file())
+    return [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
 
 
 def _recordings(
     folder: Path, names: tuple[str, ...], skipped: list[Skipped], *, silence: bool = True
 ) -> Iterator[tuple[Path, Samples]]:
-    """Each readable file of the folders, in the order of their names; the others join `skipped`."""
-    folders = [folder / name for name in names if (folder / name).is_dir()]
-    if not folders:
-        raise TrainingError(f"{folder} has no folder {' or '.join(names)}")
+    """Each usable file of the folders, in the order of their names; the others join `skipped`."""
     found = 0
     bad: list[Skipped] = []
-    for path in sorted(path for each in folders for path in each.rglob("*") if path.is_file()):
-        if any(part.startswith(".") for part in path.relative_to(folder).parts):
-            continue
+    for path in raw_files(folder, names):
         try:
-            samples = read_audio(path)
-            if not silence and not samples.any():
-                raise TrainingError(f"{path}: silent")
-        except TrainingError as error:
-            bad.append(Skipped(path, str(error).removeprefix(f"{path}: ")))
+            recording = decode(path)
+            if reason := flaw(recording, silence):
+                raise UnusableError(path, reason)
+        except UnusableError as error:
+            bad.append(Skipped(path, error.reason))
             _log.warning("left out: %s", error)
             continue
         found += 1
-        yield path, samples
+        yield path, recording.samples
     skipped += bad
     if not found:
-        first = f" (the first is {bad[0].path.name}: {bad[0].reason})" if bad else ""
-        raise TrainingError(f"{folders[0]} holds no recording that can be used{first}")
+        raise nothing_usable(folder, names, bad)
 
 
-def read_audio(path: Path) -> Samples:
-    """The first channel of an audio file, (n,) int16 at 44.1 kHz.
-
-    Raises TrainingError, ``file: reason``, for whatever is no audio, is damaged or is empty.
-    """
-    try:
-        with soundfile.SoundFile(path) as file:
-            rate, frames = file.samplerate, file.frames
-            # not file.blocks(), which makes up what a file that was cut short lacks
-            blocks = [np.empty(0, np.float32)]
-            while len(block := file.read(2**20, dtype="float32", always_2d=True)):
-                blocks.append(block[:, 0].copy())
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
-        # RuntimeError: libsndfile's own; TypeError: a .raw file, which says nothing of its rate
-        raise TrainingError(f"{path}: not readable as audio ({_reason(error)})") from error
-    samples = np.concatenate(blocks)
-    if len(samples) < frames:
-        raise TrainingError(f"{path}: damaged (it ends after {len(samples)} of {frames} samples)")
-    if not np.isfinite(samples).all():
-        raise TrainingError(f"{path}: damaged (it holds values that are not finite)")
-    if rate != SAMPLE_RATE:
-        samples = soxr.resample(samples, rate, SAMPLE_RATE)
-    if len(samples) < SAMPLE_RATE // 1000:
-        raise TrainingError(f"{path}: empty")
-    integers: Samples = np.clip(np.round(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
-    return integers
-
-
-def _reason(error: Exception) -> str:
-    # libsndfile's sentence without the path, which soundfile puts in front
-    return str(getattr(error, "error_string", error)).rstrip(".")
+def nothing_usable(folder: Path, names: Sequence[str], bad: Sequence[Skipped]) -> TrainingError:
+    """The error that says so, with the first reason."""
+    first = f" (the first is {bad[0].path.name}: {bad[0].reason})" if bad else ""
+    there = next(folder / name for name in names if (folder / name).is_dir())
+    return TrainingError(f"{there} holds no recording that can be used{first}")

@@ -1,0 +1,94 @@
+"""Shards in, the same shards built by the workers of a Dask cluster out.
+
+The material goes to the data set's own folder, where every worker reaches it, for as long as the build takes. A task
+is the number of a shard: one that was lost with its worker is done again by another, and gives the same files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from training.build import Plan, new_worker, plan_as_dict, plan_from_dict
+from training.errors import TrainingError
+from training.storage import Storage, storage
+
+PLAN = "material.json"
+WAIT_SECONDS = 30  # for the scheduler to answer, and for the first worker
+_PIECE = 2**24  # bytes read at once
+
+
+def on_cluster(plan: Plan, place: Storage, todo: Sequence[int], scheduler: str) -> Iterator[int]:
+    """The shards' numbers, as they get done.
+
+    Raises TrainingError: `distributed` is not installed, nobody answers at the address, no worker is there, the
+    workers cannot see the folder or lack chimed, or a shard killed worker after worker.
+    """
+    if not place.shared:
+        raise TrainingError(f"{place.location}: the workers of a cluster cannot see this; choose a shared folder")
+    try:
+        distributed: Any = import_module("distributed")  # its types are not complete
+    except ImportError as error:
+        raise TrainingError("a cluster needs `distributed`; pip install 'chimed[cluster]' brings it") from error
+    try:
+        client = distributed.Client(scheduler, timeout=WAIT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:  # TimeoutError is an OSError; ValueError: no such kind of address
+        raise TrainingError(f"{scheduler}: no Dask scheduler answers there ({error})") from error
+    location = str(Path(place.location).resolve()) if "://" not in place.location else place.location
+    try:
+        _wait_for_worker(client, scheduler)
+        if todo:
+            _bring_material(plan, place)
+        futures = client.map(build_shard, todo, location=location, digest=plan.material.digest, pure=False)
+        for future in distributed.as_completed(futures):
+            try:
+                yield int(future.result())
+            except distributed.KilledWorker as error:
+                raise TrainingError(f"{scheduler}: several workers died, perhaps for want of memory") from error
+            except ImportError as error:
+                raise TrainingError(f"{scheduler}: chimed[cluster] is not installed on a worker ({error})") from error
+            except OSError as error:
+                raise TrainingError(f"{scheduler}: the connection broke ({error})") from error
+    finally:
+        client.close()  # what is still running or waiting is dropped
+        _remove_material(plan, place)
+
+
+def _wait_for_worker(client: Any, scheduler: str) -> None:
+    try:
+        client.wait_for_workers(1, timeout=WAIT_SECONDS)
+    except OSError as error:  # TimeoutError
+        raise TrainingError(f"{scheduler}: the cluster has no worker") from error
+
+
+def _bring_material(plan: Plan, place: Storage) -> None:
+    for kind, pool in plan.material.pools.items():
+        with pool.open("rb") as file:
+            place.write(f"{kind}.pcm", iter(partial(file.read, _PIECE), b""))
+    place.write(PLAN, [json.dumps(plan_as_dict(plan)).encode()])
+
+
+def _remove_material(plan: Plan, place: Storage) -> None:
+    for kind in plan.material.pools:
+        place.remove(f"{kind}.pcm")
+    place.remove(PLAN)
+
+
+def build_shard(number: int, location: str, digest: str) -> int:
+    """On a worker: build a shard of the plan with this digest that lies at the location; returns its number."""
+    _worker(location, digest)(number)
+    return number
+
+
+@lru_cache(maxsize=1)
+def _worker(location: str, digest: str) -> Callable[[int], None]:
+    place = storage(location)
+    content = json.loads(place.read(PLAN))
+    if content["digest"] != digest:
+        raise TrainingError(f"{location}: this worker sees another folder of that name than the one the build is for")
+    plan = plan_from_dict(content, {kind: place.local(f"{kind}.pcm") for kind in content["clips"]})
+    return new_worker(plan, location)

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from model.frontend import SAMPLE_RATE
 from training.corpus import Problem
 from training.crew import in_parallel
 from training.errors import TrainingError
 from training.example import Maker
+from training.progress import bar
 from training.rawdata import Material, RawData
 from training.recipe import Recipe
 from training.shards import (
@@ -85,9 +85,13 @@ def build(plan: Plan, location: str, workers: int = 1, scheduler: str | None = N
     todo = prepare(plan, place)
     missing = sum(len(numbers_in(number, plan.examples)) for number in todo)
     start = time.monotonic()
-    with tqdm(total=plan.examples, initial=plan.examples - missing, desc="examples", unit="ex", smoothing=0.1) as bar:
-        for number in _done(plan, place, todo, workers, scheduler):
-            bar.update(len(numbers_in(number, plan.examples)))
+    shards = _done(plan, place, todo, workers, scheduler)
+    try:
+        examples = (example for number in shards for example in numbers_in(number, plan.examples))
+        for _ in bar(examples, "examples", "ex", missing):
+            pass
+    finally:
+        shards.close()  # stops the workers, whatever happened
     return Outcome(plan.examples, missing, time.monotonic() - start)
 
 
@@ -105,7 +109,7 @@ def prepare(plan: Plan, place: Storage) -> list[int]:
             raise TrainingError(f"{place.location}: there are shards of which nobody knows what they hold; remove them")
         place.write(SET, [json.dumps(plan.description(), indent=1).encode() + b"\n"])
     there = [number for number in range(shard_count(plan.examples)) if complete(names, number)]
-    for number in tqdm(there, desc="checking what is there", unit="shard", disable=not there, leave=False):
+    for number in there:
         check_shard(place, number)
     todo = sorted(set(range(shard_count(plan.examples))) - set(there))
     check_room(place.location, place.free(), EXAMPLE_BYTES * sum(len(numbers_in(n, plan.examples)) for n in todo))
@@ -125,7 +129,9 @@ def _check_same(plan: Plan, place: Storage) -> None:
         )
 
 
-def _done(plan: Plan, place: Storage, todo: Sequence[int], workers: int, scheduler: str | None) -> Iterator[int]:
+def _done(
+    plan: Plan, place: Storage, todo: Sequence[int], workers: int, scheduler: str | None
+) -> Generator[int, None, None]:
     """The shards, as they get done."""
     if scheduler is not None:
         from training.cluster import on_cluster
@@ -133,8 +139,9 @@ def _done(plan: Plan, place: Storage, todo: Sequence[int], workers: int, schedul
         yield from on_cluster(plan, place, todo, scheduler)
         return
     crew = in_parallel(new_worker, (plan, place.location), todo, workers if place.shared else 1)
-    for number, _ in crew:
-        yield number
+    with closing(crew):
+        for number, _ in crew:
+            yield number
 
 
 def new_worker(plan: Plan, location: str) -> Callable[[int], None]:

@@ -7,7 +7,7 @@ is the number of a shard: one that was lost with its worker is done again by ano
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import lru_cache, partial
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +22,7 @@ WAIT_SECONDS = 30  # for the scheduler to answer, and for the first worker
 _PIECE = 2**24  # bytes read at once
 
 
-def on_cluster(plan: Plan, place: Storage, todo: Sequence[int], scheduler: str) -> Iterator[int]:
+def on_cluster(plan: Plan, place: Storage, todo: Sequence[int], scheduler: str) -> Generator[int, None, None]:
     """The shards' numbers, as they get done.
 
     Raises TrainingError: `distributed` is not installed, nobody answers at the address, no worker is there, the

@@ -21,7 +21,7 @@ _MP3_DELAY = 1105  # samples that come before the sound where the bit rate is to
 
 
 def through(samples: Int16Array, kind: str, kbps: float = 0.0) -> Int16Array:
-    """The samples after one of CODECS; kbps: bit rate of Opus (6 to 256) and MP3 (8 to 160), in kbit/s.
+    """The samples after one of CODECS; kbps: bit rate of Opus (6 to 256) and MP3 (16 to 160), in kbit/s.
 
     samples: (n,) at 44.1 kHz. Deterministic: the same samples give the same.
     """

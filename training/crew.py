@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 def in_parallel(
     new_worker: Callable[..., Callable[[int], T]], arguments: tuple[Any, ...], tasks: Sequence[int], workers: int
-) -> Iterator[tuple[int, T]]:
+) -> Generator[tuple[int, T], None, None]:
     """Each task with its result, in the order in which they are done.
 
     new_worker(*arguments) is called once in each process, and what it gives once for each task; all of it has to be

@@ -158,7 +158,7 @@ def read(value: Value) -> Recipe:
         "equaliser": _part(Equaliser, {"share": share, "spread_db": _range(0, 20)}),
         "band": _part(Band, {"share": share, "high_pass_hz": _range(10, 1000), "low_pass_hz": _range(1500, 20_000)}),
         "codec": _part(
-            Codec, {"share": share, "kinds": _kinds, "opus_kbps": _range(6, 256), "mp3_kbps": _range(8, 160)}
+            Codec, {"share": share, "kinds": _kinds, "opus_kbps": _range(6, 256), "mp3_kbps": _range(16, 160)}
         ),
     }
     recipe = Recipe(**value.fields(parts, required=("positives", "negatives", "background", "level_dbfs")))

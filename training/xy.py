@@ -11,16 +11,17 @@ import io
 import json
 import os
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from model.frontend import BINS, CLIP_COLUMNS, CLIP_STEPS, FloatArray, spectrogram
 from training.crew import in_parallel
 from training.errors import TrainingError
-from training.shards import SHARD, Dataset, numbers_in
+from training.progress import bar
+from training.shards import SHARD, Dataset
 from training.storage import LocalStorage, check_room, explained
 
 STATE = "xy.json"  # of which data set, and which shards are done
@@ -48,17 +49,12 @@ def write_xy(location: str, folder: Path, workers: int = 1) -> None:
         for name, path in partial.items():
             _reserve(path, _header(name, len(data)))
     todo = [number for number in range(data.shards) if number not in done]
-    with tqdm(total=len(data), initial=len(data) - _count(todo, len(data)), desc="X and Y", unit="ex") as bar:
-        for number, _ in in_parallel(_new_worker, (location, folder), todo, workers):
+    with closing(in_parallel(_new_worker, (location, folder), todo, workers)) as crew:
+        for number, _ in bar(crew, "X and Y", "shard", len(todo)):
             done.add(number)
             place.write(STATE, [json.dumps({"set": digest, "shards": sorted(done)}).encode()])
-            bar.update(_count([number], len(data)))
     for name, path in partial.items():
         path.replace(folder / name)
-
-
-def _count(shards: list[int], examples: int) -> int:
-    return sum(len(numbers_in(number, examples)) for number in shards)
 
 
 def _done(place: LocalStorage, digest: str) -> set[int]:

@@ -24,8 +24,8 @@ from rawdata import RATE, make_raw_data, vowel
 from model.frontend import CLIP, SAMPLE_RATE, FrontEnd, spectrogram
 from training import batches, recipe
 from training.build import Plan, build, summary, write_problems
-from training.corpus import split_of
 from training.cli import main
+from training.corpus import split_of
 from training.crew import in_parallel
 from training.dataset import Batches, Producer, features
 from training.errors import TrainingError
@@ -349,11 +349,12 @@ def test_the_splits_share_no_speaker(tmp_path, cache) -> None:
     folder = make_raw_data(tmp_path / "raw_data", words=2)
     sound = vowel(100, 0.5, (500.0,))
     for kind in ("activates", "negatives", "backgrounds"):
-        for speaker in range(8):
+        for speaker in range(22):  # so that each split has some of each
             (folder / kind / f"s{speaker}").mkdir()
             for take in range(2):
-                content = np.resize(sound, 10 * RATE) if kind == "backgrounds" else sound
-                soundfile.write(folder / kind / f"s{speaker}" / f"{take}.wav", content, RATE)
+                content = np.resize(sound, 80_000) if kind == "backgrounds" else sound
+                rate = 8_000 if kind == "backgrounds" else RATE
+                soundfile.write(folder / kind / f"s{speaker}" / f"{take}.wav", content, rate)
     chosen = recipe.load("assignment")
     found: dict[str, set[str]] = {}
     for split in ("train", "dev", "test"):

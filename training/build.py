@@ -92,6 +92,7 @@ def build(plan: Plan, location: str, workers: int = 1, scheduler: str | None = N
             pass
     finally:
         shards.close()  # stops the workers, whatever happened
+    place.remove_partial()  # of a worker that was killed and whose shard another one made
     return Outcome(plan.examples, missing, time.monotonic() - start)
 
 
@@ -133,6 +134,8 @@ def _done(
     plan: Plan, place: Storage, todo: Sequence[int], workers: int, scheduler: str | None
 ) -> Generator[int, None, None]:
     """The shards, as they get done."""
+    if not todo:
+        return
     if scheduler is not None:
         from training.cluster import on_cluster
 

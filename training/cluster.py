@@ -41,10 +41,9 @@ def on_cluster(plan: Plan, place: Storage, todo: Sequence[int], scheduler: str) 
     location = str(Path(place.location).resolve()) if "://" not in place.location else place.location
     try:
         _wait_for_worker(client, scheduler)
-        if todo:
-            _bring_material(plan, place)
+        _bring_material(plan, place)
         futures = client.map(build_shard, todo, location=location, digest=plan.material.digest, pure=False)
-        for future in distributed.as_completed(futures):
+        for future in distributed.as_completed(futures, loop=client.loop):
             try:
                 yield int(future.result())
             except distributed.KilledWorker as error:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from model.frontend import SAMPLE_RATE
 from training.decode import Int16Array, UnusableError, active_level, decode, flaw, to_int16
 from training.errors import TrainingError
+from training.storage import explained
 
 __all__ = ["Clip", "Corpus", "Int16Array", "Problem", "active_level", "find", "load", "read", "split_of", "to_int16"]
 
@@ -135,8 +136,9 @@ def load_files(
     *,
     silence: bool = False,
     max_seconds: float = MAX_SECONDS,
+    announce: bool = True,
 ) -> Corpus:
-    """As `load`, of these files with their groups. silence: silent ones will do."""
+    """As `load`, of these files with their groups. silence: silent ones will do; announce: say what was left out."""
     stamp = [f"{path.resolve()} {(stat := path.stat()).st_size} {stat.st_mtime_ns} {group}" for path, group in found]
     if silence or max_seconds != MAX_SECONDS:
         stamp.append(f"{silence} {max_seconds}")
@@ -150,14 +152,25 @@ def load_files(
             return error.reason
         return flaw(recording, silence) or recording.samples
 
-    if not index.exists():
-        _decode(found, one, index, pool, title)
+    decoded = not index.exists()
+    if decoded:
+        with explained(str(cache)):
+            _decode(found, one, index, pool, title)
     content: dict[str, Any] = json.loads(index.read_text())
     clips = [Clip(**entry) for entry in content["clips"]]
     problems = [Problem(**entry) for entry in content["problems"]]
+    if decoded and announce:
+        _announce(problems, index)
     if not clips:
         raise TrainingError(f"{title}: none of {len(found)} recordings can be used: {problems[0].reason}")
     return Corpus(pool, clips, problems)
+
+
+def _announce(problems: Sequence[Problem], index: Path) -> None:
+    for problem in problems[:5]:
+        tqdm.write(f"left out: {problem.path}: {problem.reason}")
+    if len(problems) > 5:
+        tqdm.write(f"left out: {len(problems)} in all; {index} lists them")
 
 
 def _decode(
@@ -178,10 +191,6 @@ def _decode(
             file.write(samples.tobytes())
             clips.append(Clip(str(path), group, start, len(samples), round(active_level(samples), 2)))
             start += len(samples)
-    for problem in problems[:5]:
-        tqdm.write(f"left out: {problem.path}: {problem.reason}")
-    if len(problems) > 5:
-        tqdm.write(f"left out: {len(problems)} in all; {index} lists them")
     content = {"clips": [asdict(clip) for clip in clips], "problems": [asdict(problem) for problem in problems]}
     partial = index.with_suffix(".part")
     partial.write_text(json.dumps(content))

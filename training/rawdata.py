@@ -105,6 +105,7 @@ def _load_kind(folder: Path, kind: str, names: Sequence[str], cache: Path) -> Co
         kind,
         silence=is_background,
         max_seconds=BACKGROUND_SECONDS if is_background else MAX_SECONDS,
+        announce=False,  # the list of all three kinds is the caller's to show
     )
 
 

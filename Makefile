@@ -2,7 +2,7 @@
 BIN := .venv/bin
 RECORDING := tests/data/activate-demo.flac
 
-.PHONY: help run test lint format bench demo clean
+.PHONY: help run test lint format bench soak demo clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,10 @@ format: ## bring the sources into shape
 bench: ## CPU time and memory of the daemon over a recording
 	@scripts/setup test
 	$(BIN)/python tests/bench.py $(RECORDING)
+
+soak: ## a day of audio through the daemon, faster than real time (takes half an hour)
+	@scripts/setup test
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/soak.py --hours 24
 
 demo: ## make the recording for tests and demonstration anew
 	@scripts/setup test

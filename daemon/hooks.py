@@ -22,8 +22,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from model.detector import Detection
-
 TIME_LIMIT = 10.0  # s
 AT_ONCE = 16  # hooks
 GRACE = 0.5  # s from SIGTERM to SIGKILL, and once more for the output to end; the daemon stops within 2 s
@@ -62,11 +60,6 @@ class Event:
     device: str
     clip: Callable[[], str] = no_clip
     time: str = field(default_factory=now)
-
-    @classmethod
-    def of(cls, detection: Detection, device: str, clip: Callable[[], str] = no_clip) -> Event:
-        """The event of a detection."""
-        return cls(detection.word, detection.score, detection.seconds, device, clip)
 
     def environment(self, clip: str) -> dict[str, str]:
         """As variables."""
@@ -254,6 +247,7 @@ class HookRunner:
         self._left_out = 0
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        self._deadline = 0.0  # monotonic time, s
 
     def start(self, hook: Hook, event: Event) -> None:
         """Start a hook and return at once; one that cannot start, or may not yet, is at most a line in the log."""
@@ -306,11 +300,12 @@ class HookRunner:
 
     def stop(self) -> None:
         """Ask what still runs to end, and start nothing more; returns at once."""
-        self._stopping.set()
+        if not self._stopping.is_set():
+            self._deadline = time.monotonic() + 2 * GRACE + 2 * POLL
+            self._stopping.set()
 
     def close(self) -> None:
-        """Terminate what still runs, within 2 s."""
+        """Terminate what still runs, within 1.1 s of the stop."""
         self.stop()
-        deadline = time.monotonic() + 2 * GRACE + 2 * POLL
         for thread in self._running.copy():
-            thread.join(max(0.0, deadline - time.monotonic()))
+            thread.join(max(0.0, self._deadline - time.monotonic()))

@@ -11,6 +11,8 @@ import sys
 
 from daemon.console import printable
 
+PER_MINUTE = 200  # lines of one kind
+
 LEVELS = ("debug", "info", "warning", "error")
 
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.DEBUG, 7))  # sd-daemon(3)
@@ -43,6 +45,32 @@ def _lines(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]
     return lines
 
 
+class FloodGate(logging.Filter):
+    """Lets so many lines of a kind (the same text before its values are filled in) pass in a minute.
+
+    The last of them says that more follow, the next minute's first how many there were. The records' own times decide.
+    """
+
+    def __init__(self, limit: int = PER_MINUTE) -> None:
+        super().__init__()
+        self._limit = limit
+        self._kinds: dict[str, list[float]] = {}  # -> start of its minute (s), lines in it
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this line passes; adds to it what others it stands for."""
+        kind = str(record.msg)
+        begin, count = self._kinds.get(kind, (record.created, 0))
+        dropped = 0
+        if not 0 <= record.created - begin < 60:
+            begin, count, dropped = record.created, 0, max(0, count - self._limit)
+        self._kinds[kind] = [begin, count + 1]
+        if dropped:
+            record.msg = f"{kind} [and {dropped} like it before]"
+        if count + 1 == self._limit:
+            record.msg = f"{record.msg} [more like it in this minute are dropped]"
+        return count < self._limit
+
+
 def under_journal(descriptor: int) -> bool:
     """Whether this descriptor goes to the journal.
 
@@ -56,9 +84,11 @@ def under_journal(descriptor: int) -> bool:
     return (status.st_dev, status.st_ino) == (device, inode)
 
 
-def setup(level: str) -> None:
-    """Send the log to stderr, from this level (one of `LEVELS`) on."""
+def setup(level: str, limited: bool = True) -> None:
+    """Send the log to stderr, from this level (one of `LEVELS`) on; limited: no flood of lines, see `FloodGate`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JournalFormatter() if under_journal(sys.stderr.fileno()) else TerminalFormatter())
+    if limited:
+        handler.addFilter(FloodGate())
     logging.raiseExceptions = False  # a full disk or a closed pipe behind stderr must not stop the listening
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

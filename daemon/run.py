@@ -42,7 +42,7 @@ def command(args: argparse.Namespace) -> int:
     _check(args)
     if args.log_level != "debug":
         silence_libraries()
-    logs.setup(args.log_level or "info")
+    logs.setup(args.log_level or "info", limited=not args.fast)
     _stop_on_signals()
     portaudio = PortAudio()
     try:
@@ -72,19 +72,22 @@ def _listen(args: argparse.Namespace, portaudio: PortAudio) -> int:
         if control is not None:
             stack.callback(control.close)
         mute = Mute(control.path.with_name("muted") if control is not None else None)
+        hooks = HookRunner(settings.hooks_at_once)
+        stack.callback(hooks.close)
         source = _source(args, settings, portaudio, mute)
         stack.callback(source.close)
         player = None if args.no_chime or args.fast else ChimePlayer(portaudio)
         if player is not None:
             stack.callback(player.wait, LAST_CHIME)
-        hooks = HookRunner(settings.hooks_at_once)
-        stack.callback(hooks.close)
         service = Service(source, plan, player, hooks, notifier, mute, alive=lambda: not portaudio.hung)
+        _keep(service, settings)
+        stack.callback(service.close)
         if control is not None:
             control.start(Answers(service, control).handle)
-        apply = functools.partial(_apply, args, portaudio, source, hooks)
+        apply = functools.partial(_apply, args, portaudio, service, hooks)
         reloader = Reloader(settings, lambda: _settings(args), apply, service, notifier)
         _reload_on_signal(lambda: service.ask(reloader.reload))
+        stack.callback(hooks.stop)  # they end while the rest is taken down
         stack.callback(notifier.send, STOPPING=1)
         stack.callback(_ignore_signals)
         try:
@@ -106,7 +109,7 @@ def _settings(args: argparse.Namespace) -> Settings:
 def _apply(
     args: argparse.Namespace,
     portaudio: PortAudio,
-    source: Source,
+    service: Service,
     hooks: HookRunner,
     old: Settings,
     new: Settings,
@@ -114,12 +117,24 @@ def _apply(
     """Follow a changed configuration in all but the words."""
     logging.getLogger().setLevel(new.log_level.upper())
     hooks.at_once = new.hooks_at_once
-    if new.audio != old.audio and isinstance(source, Tap):
-        source.exchange(_microphone(args, new.audio, portaudio))
+    if new.audio != old.audio and isinstance(service.source, Tap):
+        service.source.exchange(_microphone(args, new.audio, portaudio))
+    _keep(service, new)
     if new.control != old.control:
         log.warning("`control` changed, which takes effect at the next start")
     if new.wyoming != old.wyoming or (new.wyoming is not None and new.words != old.words):
         log.warning("what Wyoming's clients can listen for changed, which takes effect at the next start")
+
+
+def _keep(service: Service, settings: Settings) -> None:
+    """Keep clips as these settings want it, of what the service listens for now."""
+    if service.keeper is not None:
+        service.keeper.stop()
+        service.keeper = None
+    if settings.clips.folder is not None:
+        from daemon.keeper import Keeper  # most keep none
+
+        service.keeper = Keeper(settings.clips, service.plan.models)
 
 
 def _offer_wyoming(settings: Settings, plan: Plan, stack: ExitStack) -> None:

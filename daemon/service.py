@@ -10,15 +10,22 @@ import dataclasses
 import logging
 import queue
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from daemon.audio import Block, Source
 from daemon.chime import ChimePlayer
-from daemon.hooks import Event, HookRunner
+from daemon.hooks import Event, HookRunner, no_clip, now
 from daemon.mute import Mute
 from daemon.notify import Notifier
+from daemon.resample import Samples
 from daemon.words import Plan, Response
 from model.detector import Detection, Detector
 from model.frontend import FRAME, SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from daemon.keeper import Keeper
 
 # What follows the chime on its way from the loudspeaker back into a decision: the block in which the word
 # ended (0.08 s), the latencies of playing and capturing (0.1-0.2 s), the room, the network's own delay.
@@ -38,6 +45,7 @@ class Listener:
         self._deaf = deaf
         self._origin = 0  # where the detector's stream began
         self._muted = range(0)
+        self._torn: Samples = np.empty(0, np.int16)  # the window before the last gap, where a word was heard then
         self.heard = 0  # samples
 
     def push(self, block: Block) -> list[Detection]:
@@ -49,9 +57,23 @@ class Listener:
     def finish(self) -> list[Detection]:
         """The stream ends here, or is torn: the detections in its last, incomplete frame; ready for a new one."""
         detections = self._kept(self.detector.flush())
+        self._torn = self.detector.samples.last() if detections else np.empty(0, np.int16)
         self.detector.reset()
         self._origin = self.heard
         return detections
+
+    @property
+    def origin(self) -> int:
+        """Where the detector's stream began."""
+        return self._origin
+
+    def window(self, sample: int, count: int) -> Samples:
+        """Up to so many samples that end at this position, as far as the last 10 s hold them."""
+        if sample <= self._origin:
+            return self._torn[: len(self._torn) - (self._origin - sample)][-count:]
+        after = self.heard - sample
+        window: Samples = self.detector.samples.last(count + after)
+        return window[: len(window) - after]
 
     def deafen(self, samples: int) -> None:
         """The chime can be heard in so many more samples from here."""
@@ -114,6 +136,7 @@ class Service:
         self.plan = plan
         self.mute = mute or Mute()
         self._alive = alive
+        self.keeper: Keeper | None = None  # of clips
         self.observers: list[Observer] = []
         self._player = player
         self._hooks = hooks
@@ -168,6 +191,11 @@ class Service:
                 self._asked.get()()
         self._heard(self._listener.finish())
 
+    def close(self) -> None:
+        """Let what is being written be finished."""
+        if self.keeper is not None:
+            self.keeper.close()
+
     def adopt(self, plan: Plan) -> None:
         """Listen for other words, or answer them in another way, from the next block on."""
         self._listener.adopt(Detector(plan.models), self._deaf(plan))
@@ -182,6 +210,9 @@ class Service:
         for detection in detections:
             log.info('heard "%s" score %.2f at %.2f s', detection.word, detection.score, detection.seconds)
         self._answer(detections)
+        if self.keeper is not None:
+            listener = self._listener
+            self.keeper.look(listener.detector, listener.origin, listener.window, self.source.name, now)
 
     def _answer(self, detections: list[Detection]) -> None:
         for detection in detections:
@@ -189,11 +220,17 @@ class Service:
             response = self.plan.responses[detection.word]
             if self._player is not None and response.chime is not None:
                 self._player.play(response.chime)
-            event = Event.of(detection, self.source.name)
-            for hook in response.hooks:
-                self._hooks.start(hook, event)
+            self._run_hooks(response, detection)
         for observer in self.observers:
             observer(self._listener.detector, detections)
+
+    def _run_hooks(self, response: Response, detection: Detection) -> None:
+        device, time, clip = self.source.name, now(), no_clip
+        if self.keeper is not None:
+            clip = self.keeper.heard(detection, self._listener.window, device, time)
+        event = Event(detection.word, detection.score, detection.seconds, device, clip, time)
+        for hook in response.hooks:
+            self._hooks.start(hook, event)
 
     def _report(self, block: Block) -> None:
         """Tell people and systemd once audio flows, and systemd with each block that the loop is alive."""

@@ -41,6 +41,7 @@ class SoundServer:
         self.environment.pop("PULSE_SERVER", None)
         self.processes: list[subprocess.Popen[bytes]] = []
         self._to_say: queue.Queue[Samples] = queue.Queue()
+        self.written = 0  # samples that the microphone has heard
         self._feeding = threading.Event()
         self._writer: threading.Thread | None = None
 
@@ -94,9 +95,10 @@ class SoundServer:
             assert time.monotonic() < deadline, "the sound server does not answer"
             time.sleep(0.05)
 
-    def say(self, samples: Samples) -> None:
-        """Let the microphone hear this."""
+    def say(self, samples: Samples) -> float:
+        """Let the microphone hear this; how many seconds it had heard by then, to 20 ms."""
         self._to_say.put(samples)
+        return self.written / SAMPLE_RATE
 
     def silence(self) -> None:
         """Let the microphone deliver nothing any more, as a broken one does."""
@@ -126,6 +128,7 @@ class SoundServer:
                 except BrokenPipeError:
                     return
                 written += PIECE
+                self.written += PIECE
                 time.sleep(max(0.0, begin + written / SAMPLE_RATE - time.monotonic()))
 
     def signal(self, number: int) -> None:

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 from daemon import config
 from daemon.hooks import AT_ONCE, LINE_LIMIT, LINES_LIMIT, Event, Hook, HookRunner, Lines
-from model.detector import Detection
 
 HEARD = Event("beep", 0.9, 12.5, "a test")
 
@@ -71,7 +70,7 @@ def pids(path: Path, count: int) -> list[int]:
 
 
 def test_a_hook_is_told_what_was_heard_by_variables_and_as_json(runner, tmp_path):
-    event = Event.of(Detection("beep", 0.98765, 44_100), "a test", clip=lambda: "/clips/1.wav")
+    event = Event("beep", 0.98765, 1.0, "a test", clip=lambda: "/clips/1.wav")
     runner.start(Hook(f"env | grep ^CHIMED_ | sort > {tmp_path}/variables; cat > {tmp_path}/json"), event)
     runner.wait()
     told = dict(line.split("=", 1) for line in (tmp_path / "variables").read_text().splitlines())

@@ -1,0 +1,178 @@
+"""Hours of audio through a real `chimed run`: `make soak`, or `python tests/soak.py --hours 24 [--real-time]`.
+
+Faster than real time, a made-up stream (a room's noise, and words in it) goes through a pipe. What the daemon hears
+is compared with scoring the same samples in one piece: every detection, at the very sample. In real time the stream
+goes through a private PulseAudio, and the distance from where a word was said to where it was heard must not change,
+or blocks were lost. In both the daemon's memory must stay flat. Exits with 1 if anything of that fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from model.detector import Detector
+from model.frontend import SAMPLE_RATE, Samples
+from model.modelfile import load, shipped
+
+WORDS = Path(__file__).parent / "data" / "activate-demo.flac"
+PIECE = 60  # s of stream that are made at once
+SETTLED = 120  # s of audio after which memory must not grow
+GROWTH = 2.0  # MB that it may
+SPREAD = 0.1  # s, within which what is heard in real time follows what is said; a lost block is 0.08 s, and they add up
+
+
+@dataclass
+class Report:
+    """What was found. memory: MB by seconds heard; wrong: what must not be."""
+
+    memory: list[tuple[float, float]] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)  # log lines
+    wrong: list[str] = field(default_factory=list)
+
+    def check_memory(self) -> str:
+        """Note growth beyond the first minutes; a line about it."""
+        settled = [size for second, size in self.memory if second >= SETTLED] or [self.memory[-1][1]]
+        if max(settled) - settled[0] > GROWTH:
+            self.wrong.append(f"memory grew from {settled[0]:.1f} to {max(settled):.1f} MB")
+        return f"memory {settled[0]:.1f} MB after {SETTLED} s, {settled[-1]:.1f} at the end, {max(settled):.1f} at most"
+
+
+def stream(seconds: int) -> Iterator[Samples]:
+    """The stream, a minute at a time: noise, now strong, now weak, and in each minute the words, now loud, now soft."""
+    words, _ = soundfile.read(WORDS, dtype="int16")
+    for minute in range(seconds // PIECE):
+        random_numbers = np.random.default_rng(minute)
+        samples = random_numbers.normal(0, 10 ** random_numbers.uniform(0.5, 2.5), PIECE * SAMPLE_RATE)
+        piece = words[: random_numbers.integers(SAMPLE_RATE, len(words))] * 10 ** random_numbers.uniform(-1.5, 0)
+        first = random_numbers.integers(0, len(samples) - len(piece))
+        samples[first : first + len(piece)] += piece
+        yield samples.clip(-32_768, 32_767).astype(np.int16)
+
+
+def rss(pid: int) -> float:
+    """What a process holds of the machine's memory, MB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def start(arguments: list[str], environment: dict[str, str], stdin: int) -> subprocess.Popen[bytes]:
+    """A daemon that hears the word that comes with chimed."""
+    command = [sys.executable, "-m", "daemon.cli", "run", "--no-chime", *arguments]
+    return subprocess.Popen(command, env=environment, stdin=stdin, stderr=subprocess.PIPE)
+
+
+def follow(process: subprocess.Popen[bytes], report: Report) -> threading.Thread:
+    """Collect its log."""
+
+    def read() -> None:
+        assert process.stderr is not None
+        report.heard.extend(line.decode().rstrip() for line in process.stderr)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    return thread
+
+
+def fast(seconds: int, say=print) -> Report:
+    """As fast as it can."""
+    report = Report()
+    detector = Detector([load(path) for path in shipped().values()])
+    process = start(["--input", "-", "--fast"], dict(os.environ), subprocess.PIPE)
+    log = follow(process, report)
+    assert process.stdin is not None
+    expected, begin, fed = [], time.monotonic(), 0
+    for samples in stream(seconds):
+        process.stdin.write(samples.tobytes())
+        expected += detector.push(samples)
+        fed += PIECE
+        report.memory.append((fed, rss(process.pid)))
+        if fed % 3_600 == 0:
+            rate = fed / (time.monotonic() - begin)
+            say(f"{fed // 3_600} h, {len(expected)} heard, {report.memory[-1][1]:.1f} MB, {rate:.0f} x real time")
+    expected += detector.flush()
+    process.stdin.close()
+    if process.wait(600):
+        report.wrong.append(f"it ended with {process.returncode}")
+    log.join(60)
+    told = [line.partition("heard ")[2] for line in report.heard if "heard " in line and "end of" not in line]
+    should = [f'"{each.word}" score {each.score:.2f} at {each.seconds:.2f} s' for each in expected]
+    say(f"{len(told)} detections, {len(should)} by scoring the samples in one piece")
+    if told != should:
+        first = next((pair for pair in zip(told, should, strict=False) if pair[0] != pair[1]), "in their number")
+        report.wrong.append(f"detections differ: {first}")
+    if not should:
+        report.wrong.append("the stream holds no word that can be heard")
+    if f"{fed:.1f} s, {len(should)} heard" not in report.heard[-1]:
+        report.wrong.append(f"not all was heard: {report.heard[-1]}")
+    say(report.check_memory())
+    return report
+
+
+def real_time(seconds: int, say=print) -> Report:
+    """Through a PulseAudio of its own, at the pace of a microphone."""
+    from soundserver import SoundServer, private
+
+    report = Report()
+    words, _ = soundfile.read(WORDS, dtype="int16")
+    for server in private(SoundServer):
+        server.start()
+        environment = {**os.environ, **server.variables}
+        process = start([], environment, subprocess.DEVNULL)
+        log = follow(process, report)
+        said: list[float] = []
+        begin = time.monotonic()
+        time.sleep(3)
+        while time.monotonic() - begin < seconds:
+            said.append(server.say(words))
+            time.sleep(len(words) / SAMPLE_RATE + random.uniform(2, 20))
+            report.memory.append((time.monotonic() - begin, rss(process.pid)))
+        busy = sum(os.times()[2:4])
+        process.terminate()
+        process.wait(20)
+        log.join(20)
+        busy = sum(os.times()[2:4]) - busy
+        say(f"{busy / (time.monotonic() - begin) * 100:.1f} % of a core")
+    report.wrong += [line for line in report.heard if "warning" in line or "error" in line]
+    heard = [float(re.findall(r"at ([\d.]+) s", line)[0]) for line in report.heard if 'heard "' in line]
+    each, rest = divmod(len(heard), len(said))
+    say(f"the words were said {len(said)} times, and {len(heard)} words heard")
+    if rest or not each:
+        report.wrong.append("not each time as many were heard")
+    else:
+        distances = [heard[number * each] - at for number, at in enumerate(said)]
+        say(f"from said to heard: {min(distances):.3f} to {max(distances):.3f} s (without the start of either)")
+        if max(distances) - min(distances) > SPREAD:
+            report.wrong.append("what is heard drifts from what is said")
+    say(report.check_memory())
+    return report
+
+
+def main() -> int:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hours", type=float, default=24.0)
+    parser.add_argument("--real-time", action="store_true")
+    args = parser.parse_args()
+    begin = time.monotonic()
+    report = (real_time if args.real_time else fast)(int(args.hours * 60) * PIECE)
+    print(f"{args.hours:g} h in {(time.monotonic() - begin) / 60:.1f} min")
+    for line in report.wrong:
+        print(f"WRONG: {line}")
+    return 1 if report.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -16,6 +16,7 @@ from training.batches import Folders, Plan
 from training.errors import TrainingError
 from training.fit import CHECKPOINT, Fit, Schedule
 from training.scenes import Recipe
+from training.stopping import Stopping
 
 RATE = 16_000
 SCHEDULE = Schedule(epochs=2, learning_rate=2e-3, measure_every=10)
@@ -106,3 +107,35 @@ def test_it_learns_and_keeps_a_log(plan, tmp_path) -> None:
     assert set(entries[2]["recall"]) == {"positives, quiet", "positives, 10 dB"}
     assert len(entries[2]["recall"]["positives, quiet"]) == len(entries[2]["thresholds"])
     assert entries[2]["speech_hours"] > 0
+    scalars = read_events(tmp_path / "events")
+    assert [value for _, value in scalars["loss"]] == pytest.approx([entry["loss"] for entry in entries], abs=1e-4)
+    assert [epoch for epoch, _ in scalars["learning rate"]] == [1, 2, 3]
+    assert scalars["false accepts an hour at 0.5/speech"][0][0] == 3
+    assert 0 <= scalars["recall at 0.5/positives, quiet"][0][1] <= 1
+
+
+def read_events(folder) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard would show: name -> (epoch, value)."""
+    import tensorflow as tf
+
+    shown: dict[str, list[tuple[int, float]]] = {}
+    for path in sorted(map(str, folder.glob("events.out.tfevents.*"))):
+        for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+            event = tf.compat.v1.Event.FromString(record)
+            for value in event.summary.value:
+                assert value.metadata.plugin_data.plugin_name == "scalars"
+                shown.setdefault(value.tag, []).append((event.step, float(tf.make_ndarray(value.tensor))))
+    return shown
+
+
+def test_a_training_that_no_longer_improves_ends_early_with_its_best_weights(plan, tmp_path) -> None:
+    """At a threshold where everything fires, every measurement is as good as the first."""
+    schedule = Schedule(epochs=9, measure_every=1, stopping=Stopping(fa_per_hour=1e9, patience=1))
+    model = Fit("word", plan, schedule, tmp_path).run()
+    entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    scores = [entry["score"] for entry in entries]
+    assert len(scores) < 9
+    assert scores[-1] <= scores[-2]
+    again = Fit("word", plan, schedule, tmp_path).run()  # nothing is left to do
+    assert equal(again.weights, model.weights)
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == len(scores)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.errors import TrainingError
-from training.phonetics import contains, distance, near_words, pronounce
+from training.phonetics import contains, distance, near_texts, near_words, pronounce
 
 needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
 phones = st.lists(st.sampled_from(["a", "k", "t", "t#", "I", "v", "eI", "d", "s"]), max_size=8).map(tuple)
@@ -50,6 +50,29 @@ def test_near_words_come_nearest_first_and_never_contain_the_word() -> None:
 def test_a_phrase_has_the_neighbours_of_its_words() -> None:
     near = near_words("hey computer", ["commuter", "hay", "zebra", "giraffe", "compute"], 3)
     assert set(near) == {"commuter", "hay", "compute"}
+
+
+@needs_espeak
+def test_a_phrase_is_told_from_its_words_alone_and_from_phrases_with_one_word_changed() -> None:
+    words = ["commuter", "hay", "pay", "zebra", "giraffe", "compute", "say"]
+    texts = near_texts("hey computer", words, 50)
+    assert {"hey", "computer", "computer hey", "commuter", "pay", "hey commuter"} <= set(texts)
+    spoken = dict(zip(texts, pronounce(texts), strict=True))
+    target = pronounce(["hey computer"])[0]
+    assert not [text for text, phones in spoken.items() if contains(phones, target)]
+    assert "hay computer" not in spoken  # it is the phrase, spoken
+    counts = {
+        "alone": sum(text in {"hey", "computer", "computer hey"} for text in texts),
+        "near": sum(" " not in text and text not in {"hey", "computer"} for text in texts),
+        "changed": sum(text.startswith("hey ") for text in texts),
+    }
+    assert counts == {"alone": 10, "near": 20, "changed": 10}
+
+
+@needs_espeak
+def test_a_voice_that_espeak_lacks_is_an_error_and_not_its_default_voice() -> None:
+    with pytest.raises(TrainingError, match="no voice 'en-xx'"):
+        pronounce(["activate"], "en-xx")
 
 
 def test_without_espeak_the_user_is_told_what_to_install(monkeypatch) -> None:

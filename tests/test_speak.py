@@ -1,14 +1,17 @@
 """Synthetic voices say the word: real engines, real files."""
 
 import json
+import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
 import soundfile
 
+from training.engines import Utterance, Voice, find_voices, shares
 from training.errors import TrainingError
-from training.speak import MANIFEST, Utterance, Voice, draw, find_voices, sentences, speak, speak_all, trim
+from training.speak import MANIFEST, draw, sentences, speak, speak_all, trim
 
 needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
 needs_festival = pytest.mark.skipif(not shutil.which("text2wave"), reason="festival is not installed")
@@ -91,3 +94,86 @@ def test_sentences_are_made_of_the_words() -> None:
     made = sentences(["a", "b"], 20, np.random.default_rng(0))
     assert len(made) == 20
     assert all(3 <= len(sentence.split()) <= 9 and set(sentence.split()) <= {"a", "b"} for sentence in made)
+
+
+@needs_espeak
+@pytest.mark.parametrize("name", ["en-xx", "en-us+nobody"])
+def test_a_voice_that_espeak_lacks_is_an_error_and_not_its_default_voice(name) -> None:
+    with pytest.raises(TrainingError, match="has no voice"):
+        speak(Utterance("one", Voice("espeak-ng", name), 1.0, 0.0))
+
+
+def test_engines_share_the_work_whichever_there_are() -> None:
+    def of(*names: str) -> dict[str, float]:
+        return shares([Voice(name, str(number)) for number, name in enumerate(names)])
+
+    for engines in (["flite"], ["piper"], ["espeak-ng", "festival"], ["espeak-ng", "flite", "festival", "piper"]):
+        found = of(*engines)
+        assert set(found) == set(engines)
+        assert sum(found.values()) == pytest.approx(1)
+    assert of("espeak-ng", "flite", "festival")["festival"] < 0.03
+    one, many = of("espeak-ng", "piper")["piper"], of("espeak-ng", *["piper"] * 900)["piper"]
+    assert 0.1 < one < 0.2 < many == 0.8
+
+
+# Piper itself can be installed, but none of its voices lies where tests may get it; this stand-in takes the options
+# of its command line, refuses others as it does, and hums a tone for each speaker
+STAND_IN = """#!{python}
+import argparse, json, pathlib, sys, wave
+import numpy as np
+parser = argparse.ArgumentParser()
+for options in (["-m", "--model"], ["-f", "--output-file", "--output_file"], ["-s", "--speaker"]):
+    parser.add_argument(*options, required=True)
+parser.add_argument("--length-scale", "--length_scale", type=float, default=1.0)
+arguments = parser.parse_args()
+text = sys.stdin.readline().strip()
+assert pathlib.Path(arguments.model).exists() and text
+time = np.arange(int(22050 * 0.1 * len(text) * arguments.length_scale)) / 22050
+tone = np.sin(2 * np.pi * (150 + 50 * int(arguments.speaker)) * time)
+with wave.open(arguments.output_file, "wb") as file:
+    file.setparams((1, 2, 22050, 0, "NONE", ""))
+    file.writeframes((20000 * tone).astype("<i2").tobytes())
+"""
+
+
+@pytest.fixture
+def piper(tmp_path, monkeypatch):
+    """A folder of Piper voices, one of them with three speakers, and a program that obeys Piper's command line."""
+    program = tmp_path / "bin" / "piper"
+    program.parent.mkdir()
+    program.write_text(STAND_IN.format(python=sys.executable))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    voices = tmp_path / "voices" / "en"
+    voices.mkdir(parents=True)
+    for name, speakers in (("one", 1), ("three", 3)):
+        (voices / f"{name}.onnx").write_bytes(b"weights")
+        (voices / f"{name}.onnx.json").write_text(json.dumps({"num_speakers": speakers}))
+    return tmp_path / "voices"
+
+
+def test_every_speaker_of_a_piper_voice_speaks_at_the_rate_asked_for(piper) -> None:
+    voices = [voice for voice in find_voices(piper) if voice.engine == "piper"]
+    assert len(voices) == 4
+    assert len({voice.name for voice in voices}) == 4
+    lengths = {}
+    for rate in (0.8, 1.25):
+        samples, hertz = speak(Utterance("activate", voices[3], rate, 0.0))
+        lengths[rate] = len(samples) / hertz
+    assert lengths == pytest.approx({0.8: 1.0, 1.25: 0.64}, abs=0.03)
+
+
+def test_pipers_voices_may_be_named_by_the_environment(piper, monkeypatch) -> None:
+    monkeypatch.setenv("PIPER_VOICES", str(piper))
+    assert "piper" in {voice.engine for voice in find_voices()}
+
+
+def test_a_folder_without_piper_voices_or_without_piper_is_one_sentence(piper, tmp_path, monkeypatch) -> None:
+    with pytest.raises(TrainingError, match="holds no voice of Piper"):
+        find_voices(tmp_path / "bin")
+    (piper / "en" / "one.onnx.json").write_text("{")
+    with pytest.raises(TrainingError, match=r"one\.onnx\.json: not the description"):
+        find_voices(piper)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(TrainingError, match="no program piper"):
+        find_voices(piper)

@@ -19,6 +19,7 @@ def _speak(arguments: argparse.Namespace) -> None:
         arguments.negatives,
         arguments.seed,
         arguments.words,
+        arguments.piper_voices,
     )
 
 
@@ -29,6 +30,7 @@ def _fit(arguments: argparse.Namespace) -> None:
     from training.batches import Folders, Plan
     from training.fit import Fit, Schedule
     from training.scenes import Recipe
+    from training.stopping import Stopping
 
     folders = Folders(
         positives=tuple(arguments.positives),
@@ -45,7 +47,13 @@ def _fit(arguments: argparse.Namespace) -> None:
         rows=arguments.rows,
         epoch_steps=arguments.epoch_batches,
     )
-    schedule = Schedule(epochs=arguments.epochs, learning_rate=arguments.learning_rate, threads=arguments.threads)
+    schedule = Schedule(
+        epochs=arguments.epochs,
+        learning_rate=arguments.learning_rate,
+        measure_every=arguments.measure_every,
+        threads=arguments.threads,
+        stopping=Stopping(arguments.stop_at, arguments.patience) if arguments.stop_at is not None else None,
+    )
     start = load(arguments.start) if arguments.start else None
     fit = Fit(arguments.word, plan, schedule, arguments.work / arguments.run_name, start)
     fit.run()
@@ -81,6 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     speak.add_argument("--positives", type=int, default=5000, metavar="N", help="default: %(default)s")
     speak.add_argument("--negatives", type=int, default=10000, metavar="N", help="default: %(default)s")
     speak.add_argument("--words", type=Path, metavar="FILE", help="word list instead of the machine's dictionary")
+    speak.add_argument(
+        "--piper-voices", type=Path, metavar="DIR", help="voices of Piper, if it is installed (or $PIPER_VOICES)"
+    )
     speak.add_argument("--seed", type=int, default=0)
     speak.set_defaults(run=_speak)
 
@@ -106,6 +117,16 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--start", type=Path, metavar="NPZ", help="begin with the weights of this model file")
     fit.add_argument("--rows", type=int, default=32, help="parallel streams (default: %(default)s)")
     fit.add_argument("--learning-rate", type=float, default=1e-3)
+    fit.add_argument("--measure-every", type=int, default=5, metavar="EPOCHS", help="default: %(default)s")
+    fit.add_argument(
+        "--stop-at",
+        type=float,
+        metavar="FA_PER_HOUR",
+        help="stop when the words heard at so many false accepts an hour no longer grow, and keep the best weights",
+    )
+    fit.add_argument(
+        "--patience", type=int, default=4, metavar="N", help="measurements without a better one (default: %(default)s)"
+    )
     fit.add_argument("--threads", type=int, default=1, help="for TensorFlow (default: %(default)s)")
     fit.add_argument("--seed", type=int, default=0)
     fit.set_defaults(run=_fit)

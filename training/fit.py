@@ -26,14 +26,20 @@ from training.corpus import Corpus
 from training.errors import TrainingError
 from training.evaluate import THRESHOLDS, FalseAccepts, Recall
 from training.export import export
+from training.progress import bar
+from training.scalars import Scalars, of
 from training.scenes import Material
+from training.stopping import Progress, Stopping, score
 
 CHECKPOINT = "checkpoint.npz"
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast. The learning rate warms up over 200 batches, then falls as a cosine to nothing."""
+    """How long and how fast. The learning rate warms up over 200 batches, then falls as a cosine to nothing.
+
+    stopping: when to end before the last epoch, with the weights that measured best; None: never.
+    """
 
     epochs: int = 40
     learning_rate: float = 1e-3
@@ -41,6 +47,7 @@ class Schedule:
     averaging: float = 0.998  # of the weights, per batch
     measure_every: int = 5  # epochs
     threads: int = 1
+    stopping: Stopping | None = None
 
 
 class Fit:
@@ -77,6 +84,7 @@ class Fit:
         self._variables = [*self._twin.clip.variables, *self._optimizer.variables]
         self._average = [np.array(variable) for variable in self._twin.clip.weights]
         self._epoch = 0
+        self._progress, self._best = Progress(), self._average
         self._step = self._compile()
 
     def _learning_rate(self, batch: int) -> float:
@@ -122,6 +130,10 @@ class Fit:
                 variable.assign(archive[f"variable{number}"])
             for number, average in enumerate(self._average_variables):
                 average.assign(archive[f"average{number}"])
+            if "progress" in archive:
+                best, since = archive["progress"].tolist()
+                self._progress = Progress(best, int(since))
+                self._best = [archive[f"best{number}"] for number in range(len(self._best))]
         tqdm.write(f"going on after epoch {self._epoch} of {self._schedule.epochs}")
 
     def _store(self) -> None:
@@ -129,6 +141,8 @@ class Fit:
         arrays["plan"] = np.frombuffer(json.dumps(self._describe()).encode(), np.uint8)
         arrays |= {f"variable{number}": np.array(variable) for number, variable in enumerate(self._variables)}
         arrays |= {f"average{number}": average.numpy() for number, average in enumerate(self._average_variables)}
+        arrays["progress"] = np.array([self._progress.best, self._progress.since])
+        arrays |= {f"best{number}": best for number, best in enumerate(self._best)}
         partial = self._folder / (CHECKPOINT + ".part")
         with partial.open("wb") as file:
             np.savez(file, **arrays)
@@ -140,9 +154,8 @@ class Fit:
         plan["folders"] = {
             name: [str(path) for path in paths] for name, paths in plan["folders"].items() if name != "cache"
         }
-        schedule = {
-            key: value for key, value in asdict(self._schedule).items() if key not in ("threads", "measure_every")
-        }
+        ignored = ("threads",) if self._schedule.stopping else ("threads", "measure_every", "stopping")
+        schedule = {key: value for key, value in asdict(self._schedule).items() if key not in ignored}
         described: dict[str, Any] = json.loads(
             json.dumps({"word": self._word, "plan": plan, "schedule": schedule, "start": self._start})
         )
@@ -151,23 +164,32 @@ class Fit:
     def run(self) -> Model:
         """Train to the last epoch; returns the model. Ctrl-C loses at most one epoch."""
         self._restore()
-        if self._epoch < self._schedule.epochs:
+        if not self._finished():
             # before anything is computed: a folder that is wrong, or changes later, must not cost hours
             development = self._plan.folders.load("dev")
             producer = Producer(self._plan, self._epoch)
+            scalars = Scalars(self._folder / "events")
             try:
-                for _ in range(self._epoch, self._schedule.epochs):
-                    self._run_epoch(producer, development)
+                while not self._finished():
+                    self._run_epoch(producer, development, scalars)
             finally:
                 producer.close()
+        if self._schedule.stopping:
+            for average, best in zip(self._average_variables, self._best, strict=True):
+                average.assign(best)
         return self.model()
 
-    def _run_epoch(self, producer: Producer, development: Material) -> None:
+    def _finished(self) -> bool:
+        stopping = self._schedule.stopping
+        return self._epoch >= self._schedule.epochs or bool(stopping and self._progress.since >= stopping.patience)
+
+    def _run_epoch(self, producer: Producer, development: Material, scalars: Scalars) -> None:
         losses = []
         state1 = state2 = np.zeros((self._plan.rows, UNITS), np.float32)
         first = self._epoch * self._plan.epoch_steps
         title = f"epoch {self._epoch + 1}/{self._schedule.epochs}"
-        for number in tqdm(range(first, first + self._plan.epoch_steps), desc=title, unit="batch", mininterval=5):
+        part = (self._epoch / self._schedule.epochs, (self._epoch + 1) / self._schedule.epochs)
+        for number in bar(range(first, first + self._plan.epoch_steps), title, "batch", part=part):
             batch: Batch = next(producer)
             going_on = (1 - batch.fresh)[:, None]
             self._optimizer.learning_rate = self._learning_rate(number)
@@ -177,14 +199,25 @@ class Fit:
             )
             losses.append(float(loss))
         self._epoch += 1
-        self._store()
         entry: dict[str, Any] = {"epoch": self._epoch, "loss": round(float(np.mean(losses)), 5)}
+        entry["learning_rate"] = float(f"{self._learning_rate(first):.4g}")
         if self._epoch % self._schedule.measure_every == 0 or self._epoch == self._schedule.epochs:
             model = self.export(self._folder / "latest.npz")
             entry |= measure(model, development)
+            self._judge(entry)
+        # after the measurement, on which it depends whether the training goes on
+        self._store()
+        scalars.write(self._epoch, of(entry))
         with (self._folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(entry) + "\n")
         tqdm.write(json.dumps(entry))
+
+    def _judge(self, entry: dict[str, Any]) -> None:
+        if self._schedule.stopping:
+            entry["score"] = round(score(entry, self._schedule.stopping.fa_per_hour), 4)
+            if self._progress.keeps(entry["score"]):
+                self._best = [average.numpy() for average in self._average_variables]
+            self._progress = self._progress.after(entry["score"])
 
     def model(self) -> Model:
         """The averaged weights as a model file holds them."""

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
+from training.engines import check_espeak_voice
 from training.errors import TrainingError
 
 Phones = tuple[str, ...]
@@ -72,6 +73,7 @@ def pronounce(phrases: Sequence[str], voice: str = "en-us") -> list[Phones]:
     """
     if not shutil.which("espeak-ng"):
         raise TrainingError("espeak-ng is not installed (Debian: apt install espeak-ng)")
+    check_espeak_voice(voice)
     result: list[Phones] = []
     for start in range(0, len(phrases), _BATCH):
         batch = phrases[start : start + _BATCH]
@@ -144,3 +146,30 @@ def near_words(phrase: str, words: Iterable[str], count: int, voice: str = "en-u
         if likeness:
             ranked.append((min(likeness), word))
     return [word for _, word in sorted(ranked)[:count]]
+
+
+def near_texts(phrase: str, words: Iterable[str], count: int, voice: str = "en-us") -> list[str]:
+    """About `count` texts that sound like the phrase and are not it; of a single word its near words.
+
+    Of a phrase, each kind alike: words near each of its words, each of its words alone and in the wrong order, and
+    the phrase with one word replaced by a near one. For "hey computer" these are "hay" and "commuter", "hey",
+    "computer hey", "hey commuter" and "pay computer". What contains the phrase as it is spoken is left out.
+    """
+    parts = phrase.split()
+    if len(parts) < 2:
+        return near_words(phrase, words, count, voice)
+    words = list(words)
+    target = pronounce([phrase], voice)[0]
+    each = max(1, count // (2 * len(parts) + 1))
+    near = {part: near_words(part, words, each, voice) for part in dict.fromkeys(parts)}
+    alone = [*parts, *(" ".join(parts[:end]) for end in range(2, len(parts))), " ".join(reversed(parts))]
+    kinds = [alone, *near.values()]
+    for place, part in enumerate(parts):
+        kinds.append([" ".join([*parts[:place], other, *parts[place + 1 :]]) for other in near[part]])
+    allowed = [
+        [text for text, phones in zip(kind, pronounce(kind, voice), strict=True) if not contains(phones, target)]
+        for kind in kinds
+        if kind
+    ]
+    # a kind with few texts says each of them more often
+    return [kind[number % len(kind)] for kind in allowed if kind for number in range(each)]

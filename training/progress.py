@@ -83,9 +83,9 @@ def travel(journey: Journey | None) -> None:
 
 
 def bar(
-    items: Iterable[T], title: str, unit: str, total: int | None = None, part: tuple[int, int] = (0, 1)
+    items: Iterable[T], title: str, unit: str, total: int | None = None, part: tuple[float, float] = (0.0, 1.0)
 ) -> Iterator[T]:
-    """The items, with a bar. part: (k, n) if this is the k-th (from 0) of n equal parts of the current step."""
+    """The items, with a bar. part: from which share of the current step to which."""
     journey = _journey.get()
     if total is None and isinstance(items, Sized):
         total = len(items)
@@ -95,6 +95,6 @@ def bar(
         for number, item in enumerate(items, 1):
             yield item
             if journey and total:
-                journey.advance((part[0] + number / total) / part[1])
+                journey.advance(part[0] + number / total * (part[1] - part[0]))
             if shown.update() and journey:
                 shown.set_postfix_str(f"{duration(journey.left())} left in all", refresh=False)

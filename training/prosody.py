@@ -16,9 +16,10 @@ import soxr
 from model.frontend import FULL_SCALE, SAMPLE_RATE
 from training.align import FRAME_SECONDS, SILENCE, align, new_aligner
 from training.corpus import Int16Array, to_int16
+from training.engines import Utterance, Voice, find_voices
 from training.errors import TrainingError
 from training.sound import Sound, colour
-from training.speak import Utterance, Voice, find_voices, speak
+from training.speak import speak
 from training.units import Habits, halve
 
 _EACH = 8  # voices of one engine

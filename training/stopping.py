@@ -1,0 +1,51 @@
+"""Measurements of a training in, whether to go on out: judged by words and false accepts, not by steps.
+
+A training's score is the share of the words that it hears at a threshold at which it fires no more often than
+wished. Once so many measurements in a row bring no better score, it stops, and the best weights are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When to stop. fa_per_hour: on the development recordings; patience: measurements without a better score."""
+
+    fa_per_hour: float = 2.0
+    patience: int = 4
+
+
+def score(entry: Mapping[str, Any], fa_per_hour: float) -> float:
+    """The mean recall of all conditions at the lowest threshold that, like all above it, keeps to the wish.
+
+    entry: what `fit.measure` gives. 0 if no threshold keeps to it, or no word was measured.
+    """
+    place = None
+    for number in reversed(range(len(entry["thresholds"]))):
+        rates = (entry["speech_fa_per_hour"][number], entry["noise_fa_per_hour"][number])
+        if any(rate > fa_per_hour for rate in rates):
+            break
+        place = number
+    if place is None or not entry["recall"]:
+        return 0.0
+    return float(sum(shares[place] for shares in entry["recall"].values()) / len(entry["recall"]))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The best score so far, and how many measurements ago it was; as the checkpoint keeps it."""
+
+    best: float = -1.0
+    since: int = 0
+
+    def after(self, score: float) -> Progress:
+        """With one more measurement; one that is only as good as the best is no progress."""
+        return Progress(score, 0) if score > self.best else Progress(self.best, self.since + 1)
+
+    def keeps(self, score: float) -> bool:
+        """Whether the weights of this measurement are the ones to keep: of equals the later, which heard more."""
+        return score >= self.best

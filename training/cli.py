@@ -77,9 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     from training.build_cli import add_build
     from training.evaluate_cli import add_evaluate
     from training.stitch_cli import add_stitch
+    from training.word_cli import add_word
 
     parser = argparse.ArgumentParser(prog="chimed-train", description="Train a wake word, offline.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    add_word(commands)
 
     speak = commands.add_parser("speak", help="synthesise a phrase and near misses with every voice of this machine")
     speak.add_argument("phrase", help='what to listen for, such as "hey computer"')

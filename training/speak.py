@@ -130,8 +130,9 @@ def speak_corpus(
     seed: int,
     words: Path | None,
     piper: Path | None = None,
+    names: tuple[str, str] = ("positives", "negatives"),
 ) -> None:
-    """The synthetic part of a training set: `folder`/positives and `folder`/negatives.
+    """The synthetic part of a training set: `folder`/positives and `folder`/negatives, or other names.
 
     One negative in four is a near miss, one in four a sentence, the rest are words; the same voices say them,
     or the network would learn "a synthetic voice" instead of the word. words: a word list instead of the machine's;
@@ -152,8 +153,8 @@ def speak_corpus(
         *draw(spoken_words, voices, negatives - 2 * quarter, rng),
     ]
     first = positives / max(1, positives + negatives)  # share of the work
-    failed = speak_all(draw([phrase], voices, positives, rng), folder / "positives", "positives", (0.0, first))
-    failed += speak_all(utterances, folder / "negatives", "negatives", (first, 1.0))
+    failed = speak_all(draw([phrase], voices, positives, rng), folder / names[0], "positives", (0.0, first))
+    failed += speak_all(utterances, folder / names[1], "negatives", (first, 1.0))
     if failed:
         tqdm.write(f"{failed} of {positives + negatives} utterances were left out")
 

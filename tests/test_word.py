@@ -1,0 +1,163 @@
+"""From a phrase to a measured model file in one command, whatever happens on the way."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from model.detector import score
+from model.modelfile import load
+from training.corpus import SPLITS, split_of
+from training.errors import TrainingError
+from training.fillers import write_noise
+from training.steps import Steps, stamp
+from training.word import Order, train_word
+
+COMMAND = [sys.executable, "-c", "import sys; from training.cli import main; sys.exit(main())", "word", "hey computer"]
+TINY = ["--clips", "24", "--epochs", "2", "--epoch-batches", "3", "--rows", "2", "--seed", "3", "-o", "hey.npz"]
+WORDS = "captivate motivate table zebra garden computer commuter hay pay say hello window orange river market"
+needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    with (folder / "log.txt").open("a") as log:
+        return subprocess.Popen(
+            [*COMMAND, *TINY, "--words", "words.txt"], cwd=folder, stdout=log, stderr=log, text=True
+        )
+
+
+def prepare(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "words.txt").write_text(WORDS)
+    return folder
+
+
+def finish(folder: Path) -> str:
+    process = start(folder)
+    code = process.wait(1500)
+    log = (folder / "log.txt").read_text()
+    assert code == 0, log
+    return log
+
+
+def kill_when(folder: Path, pattern: str, count: int = 1) -> None:
+    """Starts the command, and kills it as soon as so many files are there."""
+    process = start(folder)
+    while len(list(folder.glob(pattern))) < count:
+        assert process.poll() is None, (folder / "log.txt").read_text()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(60) == -signal.SIGKILL
+
+
+@needs_espeak
+@pytest.mark.timeout(2400)  # three trainings, each of which loads TensorFlow
+def test_one_command_gives_a_measured_model_and_a_killed_one_gives_the_same(tmp_path) -> None:
+    pytest.importorskip("tensorflow", reason="the train extra is not installed")
+    straight, killed = prepare(tmp_path / "straight"), prepare(tmp_path / "killed")
+    log = finish(straight)
+    assert "step 4 of 4, evaluate; about" in log
+    assert "left in all" in log
+
+    model = load(straight / "hey.npz")
+    assert model.word == "hey computer"
+    assert model.measured["split"] == "test"
+    assert model.measured["threshold"] == model.threshold
+    assert model.measured["chosen_for"] == {"split": "dev", "false_accepts_an_hour": 0.5}
+    thresholds = [row[0] for row in model.measured["points"]]
+    assert thresholds == sorted(thresholds)
+    recall = model.measured["recall"]
+    assert {"synthetic-voices, quiet", "synthetic-voices, 10 dB"} <= set(recall)
+    assert recall["synthetic-voices, quiet"]["of"] >= 1
+    assert len(score(model, np.zeros(44_100, np.int16))) > 100
+    card = (straight / "hey.md").read_text()
+    for text in ("# hey computer", "24 times 'hey computer'", "no real speech", "missed: synthetic-voices, quiet"):
+        assert text in card
+    assert "“hey computer”" in (straight / "hey.html").read_text()
+
+    kill_when(killed, "work/hey_computer/speak/synthetic-voices/*.flac", 5)
+    assert len(list((killed / "work/hey_computer/speak/synthetic-others").glob("*.flac"))) == 0
+    kill_when(killed, "work/hey_computer/fit/checkpoint.npz")
+    log = finish(killed)
+    assert "step 1 of 4, speak" in log
+    assert log.count("step 2 of 4, fill") == 1  # done once, and not again
+    assert (killed / "hey.npz").read_bytes() == (straight / "hey.npz").read_bytes()
+
+
+def test_a_step_is_done_once_and_anew_when_it_or_one_before_it_changes(tmp_path) -> None:
+    done: list[str] = []
+
+    def steps(first: int, second: int) -> list[dict]:
+        both = Steps(tmp_path, {"a": 1, "b": 1})
+
+        def action(folder: Path) -> dict:
+            done.append(folder.name)
+            assert not (folder / "file").exists() or "crash" in done
+            (folder / "file").write_text("")
+            return {"number": len(done)}
+
+        return [both.run("a", {"x": first}, action), both.run("b", {"x": second}, action)]
+
+    assert steps(1, 1) == [{"number": 1}, {"number": 2}]
+    assert steps(1, 1) == [{"number": 1}, {"number": 2}]
+    assert done == ["a", "b"]
+    steps(1, 2)
+    assert done == ["a", "b", "b"]
+    steps(2, 2)
+    assert done == ["a", "b", "b", "a", "b"]
+    mark = tmp_path / "steps" / "b.json"
+    mark.write_text(json.dumps(json.loads(mark.read_text()) | {"done": False}))  # as a crash leaves it
+    done.append("crash")
+    steps(2, 2)
+    assert done[-2:] == ["crash", "b"]
+    mark.write_text("{")
+    steps(2, 2)
+    assert done[-1] == "b"
+
+
+def test_a_stamp_changes_with_every_file(tmp_path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.wav").write_text("one")
+    first = stamp([tmp_path / "a"])
+    assert first == stamp([tmp_path / "a"])
+    (tmp_path / "a" / "y.wav").write_text("")
+    assert first != stamp([tmp_path / "a"]) != stamp([tmp_path / "a" / "x.wav"])
+
+
+def test_noise_that_is_made_up_is_in_every_split(tmp_path) -> None:
+    count = write_noise(tmp_path / "coloured-noise", 1)
+    files = sorted((tmp_path / "coloured-noise").glob("*.flac"))
+    assert len(files) == count >= 21
+    splits = {split_of(f"coloured-noise/{path.stem}") for path in files}
+    assert splits == {name for name, _ in SPLITS}
+    samples, rate = soundfile.read(files[0])
+    assert (rate, len(samples)) == (44_100, 20 * 44_100)
+    assert 20 * np.log10(samples.std()) == pytest.approx(-30.5, abs=0.5)
+
+
+@needs_espeak
+def test_what_cannot_work_is_said_before_anything_is_made(tmp_path) -> None:
+    order = Order("hey computer", tmp_path / "hey.npz", tmp_path / "work")
+    for folder in ("one", "two"):
+        (tmp_path / folder / "own").mkdir(parents=True)
+        soundfile.write(tmp_path / folder / "own" / "a.wav", np.ones(9000) * 0.1, 16_000)
+    wrong = {
+        "no such folder to write": {"output": tmp_path / "nowhere" / "x.npz"},
+        "no such folder": {"negatives": (tmp_path / "nowhere",)},
+        "both|two folders of the word are called 'own'": {"positives": (tmp_path / "one/own", tmp_path / "two/own")},
+        "not a word list": {"words": tmp_path / "nowhere.txt"},
+        "a phrase": {"phrase": " "},
+    }
+    from dataclasses import replace
+
+    for message, change in wrong.items():
+        with pytest.raises(TrainingError, match=message):
+            train_word(replace(order, **change))
+    assert not (tmp_path / "work").exists()

@@ -1,0 +1,265 @@
+"""A phrase in, a measured model file out: speak, stitch, fit, evaluate, export, each step done once.
+
+What the user has takes part: own recordings of the word (each folder weighs as much as all the synthetic voices
+together), recordings without it, backgrounds, transcribed speech. What is lacking is made.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from model.frontend import FrontEnd
+from model.modelfile import Model, load, save
+from training import corpus
+from training.engines import find_voices
+from training.errors import TrainingError
+from training.evaluate import CANDIDATES, Evaluation, as_json, evaluate, operating_points
+from training.fillers import speak_sentences, write_noise
+from training.pace import expected
+from training.progress import duration, travel
+from training.speak import speak_corpus, vocabulary_of
+from training.steps import Result, Steps, stamp
+from training.trials import recordings
+
+SPOKEN = ("synthetic-voices", "synthetic-others")  # positives and negatives; names that no user's folder has
+SNRS_DB = (None, 20.0, 10.0, 5.0, 0.0)
+EVALUATED = 300  # recordings of the word in each folder, at most
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is made and how long it is trained. An epoch is `epoch_batches` times 2.55 s of `rows` streams."""
+
+    positives: int = 5000
+    negatives: int = 10_000
+    epochs: int = 20
+    epoch_batches: int = 250
+    rows: int = 32
+    variants: int = 12  # stitched clips of one speaker, at most
+
+
+QUICK = Size(positives=400, negatives=800, epochs=4, epoch_batches=75, rows=16, variants=4)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is wanted. output: the model file; work: where everything else lies; command: how it was typed.
+
+    positives: folders of the word alone; negatives: of anything but the word; backgrounds: of noise; speech: of
+    transcribed speech without the word; words: a word list instead of the machine's; fa_per_hour: wished at most.
+    """
+
+    phrase: str
+    output: Path
+    work: Path
+    positives: tuple[Path, ...] = ()
+    negatives: tuple[Path, ...] = ()
+    backgrounds: tuple[Path, ...] = ()
+    speech: tuple[Path, ...] = ()
+    words: Path | None = None
+    piper: Path | None = None
+    size: Size = field(default_factory=Size)
+    seed: int = 0
+    fa_per_hour: float = 0.5
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """model: as it was written; files: the model, its report and its card."""
+
+    model: Model
+    files: tuple[Path, ...]
+
+
+def train_word(order: Order) -> Outcome:
+    """Do all steps that are not done yet. Raises TrainingError for whatever the user can mend, before it costs time."""
+    _check(order)
+    steps = Steps(order.work, expected(order))
+    tqdm.write(f"{order.phrase!r}: about {duration(steps.journey.left())} in all; Ctrl-C, and the same command goes on")
+    travel(steps.journey)
+    try:
+        folders, notes = _material(order, steps)
+        fitted = _fit(order, steps, folders)
+        return _measure(order, steps, folders, fitted, notes)
+    finally:
+        travel(None)
+
+
+def _check(order: Order) -> None:
+    if not order.phrase.strip() or not order.phrase.isprintable():
+        raise TrainingError("a phrase of one or more words is needed")
+    if not order.output.absolute().parent.is_dir():
+        raise TrainingError(f"{order.output.absolute().parent}: no such folder to write the model into")
+    names = [folder.resolve().name for folder in order.positives]
+    for folder in (*order.positives, *order.negatives, *order.backgrounds, *order.speech):
+        corpus.find(folder)
+    for name in names:
+        if names.count(name) > 1 or name in SPOKEN:
+            raise TrainingError(f"two folders of the word are called {name!r}: rename one, to tell them apart")
+    if order.speech:
+        from training.align import new_decoder, pronunciations
+
+        pronunciations(order.phrase, new_decoder())
+    find_voices(order.piper)
+    vocabulary_of(order.words)
+
+
+def _material(order: Order, steps: Steps) -> tuple[dict[str, tuple[Path, ...]], list[str]]:
+    """The folders by what they hold, and what a reader of the model's card should know of them."""
+    size, notes = order.size, []
+    voices = find_voices(order.piper)
+    listed = [order.words] if order.words else []
+    spoken = {
+        "phrase": order.phrase,
+        "positives": size.positives,
+        "negatives": size.negatives,
+        "seed": order.seed,
+        "words": stamp(listed),
+        "voices": [f"{voice.engine} {voice.name}" for voice in voices],
+    }
+
+    def speak(folder: Path) -> Result:
+        speak_corpus(
+            order.phrase, folder, size.positives, size.negatives, order.seed, order.words, order.piper, names=SPOKEN
+        )
+        return {name: len(list((folder / name).glob("*.flac"))) for name in SPOKEN}
+
+    made = steps.run("speak", spoken, speak)
+    engines = sorted({voice.engine for voice in voices})
+    notes.append(f"{made[SPOKEN[0]]} times {order.phrase!r} by {len(voices)} synthetic voices ({', '.join(engines)})")
+    notes.append(f"{made[SPOKEN[1]]} other words, near misses and sentences by the same voices")
+    folder = order.work / "speak"
+    positives, real = [folder / SPOKEN[0], *order.positives], [*order.negatives, *order.speech]
+    noise = list(order.backgrounds)
+
+    def fill(folder: Path) -> Result:
+        if not real:
+            count, vocabulary = max(size.negatives // 4, 40), vocabulary_of(order.words)
+            speak_sentences(folder / "spoken-sentences", vocabulary, voices, count, order.seed)
+        return {"noise": 0 if noise else write_noise(folder / "coloured-noise", order.seed)}
+
+    steps.run("fill", {"speech": not real, "noise": not noise}, fill)
+    if not real:
+        real.append(order.work / "fill" / "spoken-sentences")
+        notes.append("no real speech: sentences by the same synthetic voices instead, so false accepts are guesswork")
+    if not noise:
+        noise.append(order.work / "fill" / "coloured-noise")
+        notes.append("no noises of real places: coloured noise instead")
+    if order.speech:
+        settings = {"speech": stamp(order.speech), "variants": size.variants}
+        result = steps.run("stitch", settings, lambda at: _stitch(order, at))
+        positives += [Path(folder) for folder in result["folders"]]
+        notes.append(result["note"])
+    notes += [f"real recordings of the word: {folder.name}" for folder in order.positives]
+    notes += [f"real sound without the word: {folder.name}" for folder in (*order.negatives, *order.backgrounds)]
+    folders = {
+        "positives": tuple(positives),
+        "spoken": (folder / SPOKEN[1],),
+        "speech": tuple(real),
+        "noise": tuple(noise),
+    }
+    return folders, notes
+
+
+def _stitch(order: Order, folder: Path) -> Result:
+    from training.stitch import CLIPS, stitch
+
+    try:
+        outcome = stitch(order.phrase, order.speech, folder, order.work, order.size.variants, os.cpu_count() or 1)
+    except TrainingError as error:
+        # the other voices are still worth a training
+        tqdm.write(f"going on without stitched voices: {error}")
+        return {"folders": [], "note": f"no stitched voices: {error}"}
+    voices = len({entry["speaker"] for entry in outcome.clips})
+    return {
+        "folders": [str(found) for found in sorted((folder / CLIPS).iterdir())],
+        "note": f"{len(outcome.clips)} clips of the word joined from the phones of {voices} real speakers",
+    }
+
+
+def _fit(order: Order, steps: Steps, folders: dict[str, tuple[Path, ...]]) -> Path:
+    own = stamp((*order.positives, *order.negatives, *order.backgrounds, *order.speech))
+    settings = {"recordings": own, "size": asdict(order.size), "seed": order.seed}
+
+    def fit(folder: Path) -> Result:
+        from training.batches import Folders, Plan
+        from training.fit import Fit, Schedule
+        from training.scenes import Recipe
+        from training.stopping import Stopping
+
+        size = order.size
+        plan = Plan(
+            Folders(**folders, cache=order.work / "cache"),
+            FrontEnd("log"),
+            Recipe(),
+            order.seed,
+            rows=size.rows,
+            epoch_steps=size.epoch_batches,
+        )
+        schedule = Schedule(epochs=size.epochs, measure_every=max(1, size.epochs // 5), stopping=Stopping(patience=3))
+        training = Fit(order.phrase, plan, schedule, folder)
+        training.run()
+        training.export(folder / "model.npz")
+        return {}
+
+    steps.run("fit", settings, fit)
+    return order.work / "fit" / "model.npz"
+
+
+def _measure(
+    order: Order, steps: Steps, folders: dict[str, tuple[Path, ...]], fitted: Path, notes: Sequence[str]
+) -> Outcome:
+    from training.card import write_card
+    from training.report import write_report
+
+    model = load(fitted)
+
+    def measure(folder: Path) -> Result:
+        development = _evaluate(order, folders, model, "dev")
+        chosen = model.threshold
+        if development.streams:
+            try:
+                chosen = development.choose(order.fa_per_hour).threshold
+            except TrainingError:
+                chosen = CANDIDATES[-1]
+                wish = f"{order.fa_per_hour:g} times an hour"
+                tqdm.write(f"it fires more than {wish} at any threshold: the highest is taken")
+        test = _evaluate(order, folders, replace(model, threshold=chosen), "test")
+        measured = {
+            "split": "test",
+            "chosen_for": {"split": "dev", "false_accepts_an_hour": order.fa_per_hour},
+            **as_json([test.at(chosen)])[0],
+            "points": operating_points(test.curve),
+        }
+        test = replace(test, model=replace(model, threshold=chosen, measured=measured))
+        save(folder / "model.npz", test.model)
+        write_report(folder / "report.html", [test], "test")
+        write_card(folder / "card.md", test, order.command, notes, order.fa_per_hour)
+        return {"threshold": chosen}
+
+    steps.run("evaluate", {"fa_per_hour": order.fa_per_hour, "command": order.command, "notes": list(notes)}, measure)
+    files = tuple(order.output.with_suffix(suffix) for suffix in (".npz", ".html", ".md"))
+    for name, target in zip(("model.npz", "report.html", "card.md"), files, strict=True):
+        partial = target.with_name(f"{target.name}.part")
+        partial.write_bytes((order.work / "evaluate" / name).read_bytes())
+        partial.replace(target)
+    return Outcome(load(files[0]), files)
+
+
+def _evaluate(order: Order, folders: dict[str, tuple[Path, ...]], model: Model, split: str) -> Evaluation:
+    """On what one split holds of each folder; an empty one is left out."""
+    cache = order.work / "cache"
+    words: dict[str, Any] = {}
+    for recording in recordings(corpus.load(folders["positives"], cache, "positives"), split):
+        words.setdefault(recording.source, []).append(recording)
+    words = {name: found[:EVALUATED] for name, found in words.items()}
+    streams = {name: recordings(corpus.load(folders[name], cache, name), split) for name in ("speech", "noise")}
+    others = {name: found for name, found in streams.items() if found}
+    return evaluate({model.word: model}, words, others, SNRS_DB)[0]

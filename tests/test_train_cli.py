@@ -28,7 +28,7 @@ def test_help_imports_nothing_heavy() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.endswith("[]\n")
-    for command in ("speak", "stitch", "fit", "evaluate", "import"):
+    for command in ("word", "speak", "stitch", "fit", "evaluate", "import"):
         assert command in result.stdout
 
 
@@ -49,10 +49,12 @@ def test_evaluate_prints_a_table_or_json(tmp_path) -> None:
         (tmp_path / name).mkdir()
         noise = 0.1 * np.random.default_rng(0).standard_normal(16_000)
         soundfile.write(tmp_path / name / "a.wav", noise, 16_000)
+        (tmp_path / name / "broken.wav").write_text("no audio")
     arguments = ["evaluate", tmp_path / "tok.npz", "--positives", tmp_path / "words", "--speech", tmp_path / "speech"]
     arguments += ["--work", tmp_path, "--threshold", 0.5, "--snr", 5]
     text = run(*arguments)
     assert text.returncode == 0, text.stderr
+    assert text.stderr.count("left out: ") == 2
     assert "| missed: words, quiet" in text.stdout
     assert "| missed: words, 5 dB" in text.stdout
     data = json.loads(run(*arguments, "--json").stdout)

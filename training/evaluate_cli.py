@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -119,4 +120,7 @@ def _recordings(folders: Sequence[Path], split: str, work: Path) -> list[Recordi
     from training import corpus
     from training.trials import recordings
 
-    return recordings(corpus.load(tuple(folders), work / "cache", ", ".join(map(str, folders[:2]))), split)
+    # what is left out is told on standard output otherwise, amid the answer
+    with contextlib.redirect_stdout(sys.stderr):
+        loaded = corpus.load(tuple(folders), work / "cache", ", ".join(map(str, folders[:2])))
+    return recordings(loaded, split)

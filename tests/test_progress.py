@@ -39,10 +39,13 @@ def test_what_an_earlier_run_did_is_not_counted_again() -> None:
     journey = Journey({"speak": 100, "fit": 200}, clock)
     journey.skip("speak")
     assert journey.left() == 200
-    journey.begin("fit", done=0.5)
+    journey.begin("fit")
+    journey.found(0.5)
     assert journey.left() == 100
     clock.now += 10
     journey.advance(0.75)
+    assert journey.left() == pytest.approx(10)
+    journey.found(0.8)  # it was this run that did the rest
     assert journey.left() == pytest.approx(10)
 
 

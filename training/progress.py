@@ -36,11 +36,11 @@ class Journey:
         self._spent = self._counted = 0.0  # seconds that the finished steps took and were expected to take
         self._step: str | None = None
 
-    def begin(self, step: str, done: float = 0.0) -> None:
-        """The step before is finished, this one begins; done: the share of it that an earlier run did."""
+    def begin(self, step: str) -> None:
+        """The step before is finished, this one begins."""
         self._finish()
-        self._step, self._began, self._first = step, self._clock(), done
-        self._done[step] = done
+        self._step, self._began, self._first = step, self._clock(), 0.0
+        self._done[step] = 0.0
 
     def skip(self, step: str) -> None:
         """An earlier run did this step."""
@@ -51,6 +51,11 @@ class Journey:
         """The share of the current step that is done."""
         if self._step:
             self._done[self._step] = done
+
+    def found(self, done: float) -> None:
+        """The share of the current step that an earlier run did, if nothing of it was done in this one."""
+        if self._step and self._done[self._step] == self._first < done:
+            self._done[self._step] = self._first = done
 
     def _finish(self) -> None:
         if self._step:
@@ -91,6 +96,8 @@ def bar(
         total = len(items)
     # a log wants fewer lines than a terminal
     interval = 1 if sys.stderr.isatty() else 20
+    if journey:
+        journey.found(part[0])
     with tqdm(total=total, desc=title, unit=unit, mininterval=interval) as shown:
         for number, item in enumerate(items, 1):
             yield item

@@ -75,6 +75,11 @@ def test_the_threshold_for_a_wished_rate_is_written_into_the_model_file(tmp_path
     assert model.measured["false_accepts"]["speech"]["count"] == 0
     assert model.measured["points"][0][2] > 0
     assert f"threshold {model.threshold:g}" in result.stderr
+    unwritable = run(*arguments, "--html", tmp_path / "nowhere" / "report.html")
+    assert unwritable.stderr.endswith(
+        "chimed-train: " + str(tmp_path / "nowhere/report.html") + ": No such file or directory\n"
+    )
+    assert unwritable.returncode == 1
     two = run("evaluate", tmp_path / "tok.npz", tmp_path / "tok.npz", *arguments[2:], "--set-threshold", 1)
     assert "--set-threshold is for one model" in two.stderr
 

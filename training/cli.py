@@ -155,6 +155,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (TrainingError, ModelFileError) as error:
         print(f"chimed-train: {error}", file=sys.stderr)
         return 1
+    except OSError as error:  # a full disk, a folder that cannot be written
+        if error.strerror is None:
+            raise
+        print(f"chimed-train: {f'{error.filename}: ' if error.filename else ''}{error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nchimed-train: interrupted; the same command goes on from here", file=sys.stderr)
         return 130

@@ -107,7 +107,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.html:
         from training.report import write_report
 
-        write_report(arguments.html, evaluations, arguments.split)
+        every = arguments.all_positives and arguments.split != "all"
+        write_report(arguments.html, evaluations, arguments.split + " and all of the word" * every)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -1,6 +1,7 @@
 """`chimed-train` as a user types it: real commands, one sentence for every error."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,19 @@ def test_help_imports_nothing_heavy() -> None:
     assert result.stdout.endswith("[]\n")
     for command in ("word", "speak", "stitch", "fit", "evaluate", "import"):
         assert command in result.stdout
+
+
+def test_numpy_has_one_thread_in_every_command() -> None:
+    """Two of them spin for each other, and on a busy machine scoring takes ten times as long."""
+    code = (
+        "import sys, os, training.evaluate_cli as cli\n"
+        "def count(_):\n import numpy as np\n np.ones((500, 500)) @ np.ones((500, 500))\n"
+        " print(len(os.listdir('/proc/self/task')))\n"
+        "cli.run = count\nfrom training.cli import main\nmain(['evaluate', 'x.npz'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert result.stdout == "1\n"
 
 
 def test_a_missing_folder_or_model_is_one_sentence(tmp_path) -> None:

@@ -24,7 +24,6 @@ def _speak(arguments: argparse.Namespace) -> None:
 
 
 def _fit(arguments: argparse.Namespace) -> None:
-    _limit_threads()
     from model.frontend import FrontEnd
     from model.modelfile import load
     from training.batches import Folders, Plan
@@ -147,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status. Errors are one sentence, never a traceback."""
     arguments = _parser().parse_args(argv)
+    _limit_threads()  # before anything imports numpy, which looks only then
     from model.modelfile import ModelFileError
     from training.errors import TrainingError
 

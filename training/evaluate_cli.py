@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,9 +67,6 @@ def run(arguments: argparse.Namespace) -> None:
     import json
     from dataclasses import replace
 
-    # one thread for numpy's little products: more of them only wait for each other
-    for library in ("OPENBLAS", "OMP", "MKL"):
-        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     from model.modelfile import load, save
     from training.errors import TrainingError
     from training.evaluate import THRESHOLDS, as_json, evaluate, operating_points

@@ -144,7 +144,7 @@ def speak_corpus(
     engines = ", ".join(f"{engine} {share:.0%}" for engine, share in shares(voices).items())
     tqdm.write(f"{len(voices)} voices ({engines}); words near {phrase!r} among {len(vocabulary)} (a minute)")
     near = near_texts(phrase, vocabulary, 150)
-    tqdm.write(f"near misses: {', '.join(list(dict.fromkeys(near))[:: max(1, len(near) // 12)])} ...")
+    tqdm.write(f"near words: {', '.join(list(dict.fromkeys(near))[:: max(1, len(near) // 12)])} ...")
     quarter = negatives // 4
     spoken_words = list(rng.choice(vocabulary, size=negatives - 2 * quarter))
     utterances = [

@@ -54,9 +54,6 @@ def _count(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, and print what came of it. Raises TrainingError."""
-    # one thread for numpy's little products: more of them only wait for each other
-    for library in ("OPENBLAS", "OMP", "MKL"):
-        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from dataclasses import replace
 

@@ -27,7 +27,7 @@ from training.errors import TrainingError
 from training.evaluate import THRESHOLDS, FalseAccepts, Recall
 from training.export import export
 from training.progress import bar
-from training.scalars import Scalars, of
+from training.scalars import Scalars, line, of
 from training.scenes import Material
 from training.stopping import Progress, Stopping, score
 
@@ -210,7 +210,7 @@ class Fit:
         scalars.write(self._epoch, of(entry))
         with (self._folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(entry) + "\n")
-        tqdm.write(json.dumps(entry))
+        tqdm.write(line(entry))
 
     def _judge(self, entry: dict[str, Any]) -> None:
         if self._schedule.stopping:

@@ -32,6 +32,19 @@ class Scalars:
         self._writer.flush()
 
 
+def line(entry: Mapping[str, Any]) -> str:
+    """An entry of the training's log for a reader; the log holds all of it."""
+    parts = [f"epoch {entry['epoch']}: loss {entry['loss']:.4f}"]
+    for name, value in of(entry).items():
+        kind, _, what = name.partition("/")
+        if what:
+            shown = f"{value:.0%}" if kind.startswith("recall") else f"{value:g} an hour"
+            parts.append(f"{what} {shown}")
+    if len(parts) > 1:
+        parts[1] = f"at a threshold of 0.5: {parts[1]}"
+    return ", ".join(parts)
+
+
 def of(entry: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of an entry of the training's log, at the threshold in the middle of those measured."""
     values = {"loss": float(entry["loss"]), "learning rate": float(entry["learning_rate"])}

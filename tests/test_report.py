@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import zlib
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -81,6 +82,15 @@ def test_the_figures_are_those_of_the_evaluation(pages, evaluations) -> None:
     rate = point.false_accepts["speech"]
     assert f"<b>{rate.value:.2f}</b>false accepts an hour, speech" in pages["one"]
     assert f"<b>{100 - 100 * point.recall['own, quiet'].value:.1f} %</b>missed in a quiet room" in pages["one"]
+
+
+def test_words_alone_or_other_sound_alone_make_a_report_too(evaluations) -> None:
+    for part in (replace(evaluations[0], trials=[]), replace(evaluations[0], streams=[])):
+        page = html([part], "all")
+        assert Tags(page).seen
+        assert "What fewer false accepts cost" not in page
+        assert ("missed in a quiet room" in page) == bool(part.trials)
+        assert ("false accepts an hour, speech" in page) == bool(part.streams)
 
 
 def test_the_highest_peaks_are_a_second_apart_and_the_false_accepts_among_them(evaluations) -> None:

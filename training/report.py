@@ -40,13 +40,16 @@ def html(evaluations: Sequence[Evaluation], split: str) -> str:
     hours = sum(stream.hours for stream in first.streams)
     words = len({id(trial.recording) for trial in first.trials})
     which = "all recordings" if split == "all" else f"recordings of the split {split}"
+    parts = [
+        f"{words} of the word, each in {len(_snrs(first))} conditions" if words else "",
+        f"{hours:.2f} h without it" if hours else "",
+    ]
     marks, det = _det(evaluations)
     budget = _Budget(CLIPS_BYTES)
     sections = [
         f"<h1>“{word}”</h1>",
-        f'<p class="soft">Measured on {which}: {words} of the word, each in {len(_snrs(first))} conditions, and '
-        f"{hours:.2f} h without it. Scored as the daemon would. What stands small beside a figure is its interval of "
-        "95 %.</p>",
+        f'<p class="soft">Measured on {which}: {" and ".join(filter(None, parts))}. Scored as the daemon would. What '
+        "stands small beside a figure is its interval of 95 %.</p>",
         *(_tiles(each, number, alone=len(evaluations) == 1) for number, each in enumerate(evaluations)),
         _curves(evaluations, det),
         _slider(evaluations),

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -62,9 +63,10 @@ def why_not() -> str:
 
 
 def _cgroup() -> Path | None:
+    """The root of a cgroup v2 hierarchy in which folders can be made."""
     for root in (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")):
         if (root / "cgroup.procs").exists() and (root / "cgroup.controllers").exists() and os.access(root, os.W_OK):
-            return root / f"chimedtest{os.getpid()}"
+            return root
     return None
 
 
@@ -82,10 +84,10 @@ class Manager:
             for name in names:
                 (self.units / f"{wants}.wants" / name).symlink_to(self.units / name)
         self._folder = folder
-        cgroup = _cgroup()
-        assert cgroup is not None
-        self._cgroup = cgroup
-        cgroup.mkdir()
+        root = _cgroup()
+        assert root is not None
+        self._cgroup = cgroup = Path(tempfile.mkdtemp(prefix="chimedtest", dir=root))
+        cgroup.chmod(0o755)  # the session of a user without privileges lies in it
         (folder / "boot.sh").write_text(BOOT)
         enter = (
             f"echo $$ >{cgroup}/cgroup.procs; exec unshare --pid --fork --mount --propagation private --uts --ipc "
@@ -139,11 +141,12 @@ class Manager:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        for folder in sorted(self._cgroup.rglob("*/"), reverse=True):
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        with contextlib.suppress(OSError):
-            self._cgroup.rmdir()
+        deadline = time.monotonic() + 20
+        while self._cgroup.exists() and time.monotonic() < deadline:  # what was killed takes a moment to go
+            for folder in (*sorted(self._cgroup.rglob("*/"), reverse=True), self._cgroup):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+            time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import sys
@@ -116,6 +117,31 @@ def test_it_installs_runs_and_removes_all_it_made(session, manager):
     assert code == 3
     assert said.startswith("chimed.service: not installed, inactive (dead)\n")
     assert session.chimed("status")[0] == 1
+
+
+def test_the_documented_drop_in_gives_hooks_what_they_need_for_sudo(session, manager):
+    drop_in = re.search(r"```ini\n(.*?)```", (ROOT / "docs" / "service.md").read_text(), re.DOTALL).group(1)
+    session.configure(f"words: [{{model: {session.home}/beep.npz}}]\nhooks: ['grep NoNewPrivs /proc/self/status']\n")
+    folder = session.home / ".config/systemd/user/chimed.service.d"
+
+    def privileges() -> int:
+        """Whether the hook that runs now may gain no new ones, as the kernel says."""
+        manager.wait_for(lambda: session.chimed("trigger", "beep")[0] == 0)
+        line = re.compile(r"NoNewPrivs:\s+(\d)")
+        manager.wait_for(lambda: len(line.findall(manager.run("journalctl", "-o", "cat").stdout)) > len(seen))
+        seen[:] = line.findall(manager.run("journalctl", "-o", "cat").stdout)
+        return int(seen[-1])
+
+    seen: list[str] = []
+    assert session.chimed("service", "install")[0] == 0
+    assert privileges() == 1
+    folder.mkdir()
+    (folder / "override.conf").write_text(drop_in)
+    assert session.run("systemctl", "--user", "daemon-reload")[0] == 0
+    assert session.run("systemctl", "--user", "restart", "chimed")[0] == 0
+    assert privileges() == 0
+    assert f"left {folder}, which chimed did not make" in session.chimed("service", "uninstall")[1]
+    assert (folder / "override.conf").exists()
 
 
 def test_a_wrong_configuration_is_named_before_anything_is_changed(session):

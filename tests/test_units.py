@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -168,6 +169,25 @@ def test_a_process_that_hangs_is_restarted(unit, manager):
     assert "Watchdog timeout" in said
 
 
+def test_a_sound_library_that_hangs_ends_in_a_restart(manager, server, tmp_path):
+    """The process is alive, and deaf for as long as it lives."""
+    unit = make_unit(manager, USER, tmp_path)
+    try:
+        variables = (f"Environment={name}={value}" for name, value in server.variables.items())
+        unit.change("", "WatchdogSec=2", *variables)
+        unit.do("start")
+        pid = unit.show("MainPID")
+        server.signal(signal.SIGSTOP)
+        manager.wait_for(lambda: unit.show("NRestarts") != "0" and unit.show("MainPID") not in (pid, "0"))
+        server.signal(signal.SIGCONT)
+        manager.wait_for(lambda: unit.state == "active (running)")
+        server.say(recording(1, [0.3]))
+        unit.wait_for('heard "beep"')
+    finally:
+        server.signal(signal.SIGCONT)
+        forget(manager, unit)
+
+
 def test_it_stays_alive_beyond_the_watchdogs_time(unit):
     unit.change(f"--input {unit.folder}/long.wav", "WatchdogSec=1")
     unit.do("start")
@@ -309,8 +329,10 @@ def test_systemd_finds_nothing_to_complain_about(analyze, name):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize(("name", "limit"), [(USER, 8.0), (SYSTEM, 1.8)])
-def test_the_exposure_is_what_the_readme_says(analyze, name, limit):
+@pytest.mark.parametrize(("name", "limit"), [(USER, 7.7), (SYSTEM, 1.8)])
+def test_the_exposure_is_what_the_documentation_says(analyze, name, limit):
     done = analyze(name, "security", "--offline=true")
     score = float(re.search(r"Overall exposure level for .*: ([\d.]+)", done.stdout).group(1))
     assert score <= limit
+    for document in ("README.md", "docs/service.md"):
+        assert re.search(rf"\b{limit}\b", (ROOT / document).read_text())

@@ -75,6 +75,7 @@ def _limit_threads() -> None:
 def _parser() -> argparse.ArgumentParser:
     from training.build_cli import add_build
     from training.evaluate_cli import add_evaluate
+    from training.record_cli import add_record
     from training.stitch_cli import add_stitch
     from training.word_cli import add_word
 
@@ -134,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.set_defaults(run=_fit)
 
     add_evaluate(commands)
+    add_record(commands)
 
     legacy = commands.add_parser("import", help="turn the assignment's model.json and model.h5 into a model file")
     legacy.add_argument("architecture", type=Path, metavar="JSON")

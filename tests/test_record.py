@@ -1,0 +1,191 @@
+"""Guided recording: what is judged of a take, and a whole session in a real terminal at a real microphone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import DATA
+from soundserver import SoundServer, private
+from terminal import Terminal
+from test_endpoint import room, spoken
+
+pytest.importorskip("scipy", reason="the train extra is not installed")
+
+from model.frontend import SAMPLE_RATE, Samples
+from training.corpus import read
+from training.record import MANIFEST, Folder
+from training.synthesis import load_raw_audio
+from training.takes import ROOM_SECONDS, Listening, clipped, judge, meter, prompts
+
+
+def test_prompts_ask_for_the_word_in_all_manners_then_speech_then_the_room() -> None:
+    asked = prompts("computer", 9, 2, 1)
+    assert [prompt.kind for prompt in asked] == ["positives"] * 9 + ["negatives"] * 2 + ["backgrounds"]
+    assert all('"computer"' in prompt.ask for prompt in asked[:9])
+    assert len({prompt.ask for prompt in asked[:8]}) == 8
+    assert len({prompt.name for prompt in asked}) == 12
+
+
+def test_a_good_take_is_cut_to_the_word() -> None:
+    take = judge("positives", spoken(3, [(1, 0.6)]))
+    assert take.heard
+    assert take.wrong == ()
+    assert take.seconds == pytest.approx(0.67, abs=0.05)
+    assert take.level == pytest.approx(-20, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("samples", "sentence"),
+    [
+        (np.zeros(SAMPLE_RATE, np.int16), "muted"),
+        (room(2).astype(np.int16), "Nothing was heard"),
+        (spoken(3, [(1, 0.6)], dbfs=-80, level=-50), "very quiet"),
+        (spoken(3, [(1, 0.6)], level=1), "clipped"),
+        (spoken(5, [(0.5, 3.5)]), "long for a single word"),
+        (spoken(2, [(1, 0.08)]), "too short"),
+        (spoken(2, [(1, 1.0)]), "cut off"),
+        (spoken(4, [(0.5, 0.6), (2.5, 0.5)]), "More than one"),
+    ],
+)
+def test_what_is_wrong_with_a_take_is_said(samples: Samples, sentence: str) -> None:
+    assert sentence in " ".join(judge("positives", samples).wrong)
+
+
+def test_other_speech_and_the_room_are_judged_by_other_measures() -> None:
+    assert judge("negatives", spoken(5, [(0.5, 3.5)])).wrong == ()
+    assert not judge("negatives", room(5).astype(np.int16)).heard
+    quiet = judge("backgrounds", room(5, -70).astype(np.int16))
+    assert quiet.heard
+    assert quiet.wrong == ()
+    assert "speech?" in " ".join(judge("backgrounds", spoken(5, [(2, 0.6)])).wrong)
+
+
+def test_a_take_ends_by_itself_after_the_word_and_not_before() -> None:
+    samples = spoken(4, [(1, 0.6)])
+    listening, ended = Listening(), 0
+    for first in range(0, len(samples), 2205):
+        if listening.push(samples[first : first + 2205]):
+            ended = first / SAMPLE_RATE
+            break
+    assert 2.3 < ended < 2.7
+    silent = Listening()
+    assert not any(silent.push(room(0.05, seed=n).astype(np.int16)) for n in range(60))
+
+
+def test_the_meter_rises_with_the_level() -> None:
+    bars = [meter(np.full(100, peak, np.int16)).count("█") for peak in (0, 30, 1_000, 8_000, 32_767)]
+    assert bars == sorted(bars)
+    assert (bars[0], bars[-1]) == (0, 40)
+    assert "too loud" in meter(np.full(100, -32_768, np.int16))
+
+
+def test_a_single_sample_at_full_scale_is_not_clipping() -> None:
+    samples = np.zeros(100, np.int16)
+    samples[50] = 32_767
+    assert not clipped(samples)
+    samples[50:53] = -32_768
+    assert clipped(samples)
+
+
+@pytest.fixture
+def server() -> Iterator[SoundServer]:
+    for server in private(SoundServer):
+        server.start()
+        yield server
+
+
+@pytest.fixture
+def said() -> Samples:
+    """A voice that says "activate"."""
+    samples = read(DATA / "activate-demo.flac")
+    end = round(json.loads((DATA / "activate-demo.json").read_text())["word_ends_at_seconds"][0] * SAMPLE_RATE)
+    return samples[end - round(0.8 * SAMPLE_RATE) : end + round(0.1 * SAMPLE_RATE)]
+
+
+class Sitting:
+    """`chimed-train record` in a terminal."""
+
+    def __init__(self, server: SoundServer, folder: Path, *options: str) -> None:
+        self.terminal = Terminal("record", folder, *options, environment=server.environment)
+
+    def __enter__(self) -> Terminal:
+        return self.terminal
+
+    def __exit__(self, *_: object) -> None:
+        self.terminal.close()
+
+
+def test_a_session_records_retakes_skips_and_quits(server: SoundServer, said: Samples, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    options = ("--words", "3", "--speech", "0", "--rooms", "1")
+    with Sitting(server, folder, *options) as terminal:
+        terminal.wait_for("1 of 4")
+        terminal.press("\n")
+        terminal.wait_for("●", 3)
+        server.say(said)
+        terminal.wait_for("Enter: keep")
+        terminal.press("p")  # it is played, and asked again
+        terminal.wait_for("Enter: keep", 2)
+        terminal.press("r")
+        terminal.wait_for("Enter: record", 2)
+        terminal.press("\n")
+        shown = terminal.screen.count("●")
+        terminal.wait_for("●", shown + 3)
+        server.say(said)
+        terminal.wait_for("Enter: keep", 3)
+        terminal.press("\n")
+        terminal.wait_for("kept: ")
+        terminal.wait_for("2 of 4")
+        terminal.press("\n")  # nobody says anything
+        terminal.wait_for("Nothing was heard")
+        terminal.press("s")
+        terminal.wait_for("3 of 4")
+        terminal.press("q")
+        assert terminal.end() == 0
+        assert "3 are left" in terminal.screen
+    [kept] = (folder / "positives").iterdir()
+    samples, rate = soundfile.read(kept, dtype="int16")
+    assert rate == SAMPLE_RATE
+    assert 0.3 < len(samples) / rate < 1.1
+    # what came out of the microphone is what was said into it
+    match = np.correlate(said.astype(float), samples[len(samples) // 4 : len(samples) // 2].astype(float), "valid")
+    piece = samples[len(samples) // 4 : len(samples) // 2].astype(float)
+    assert np.max(match) > 0.8 * np.sum(piece**2)
+
+
+def test_a_session_goes_on_where_one_ended(server: SoundServer, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    word, _, room_prompt = prompts("activate", 1, 1, 1)
+    samples = spoken(1, [(0.3, 0.5)])
+    Folder(mine).keep(word, judge("positives", samples), "a microphone", "activate")
+    with Sitting(server, mine, "--words", "1", "--speech", "1", "--rooms", "1") as terminal:
+        terminal.wait_for("1 of 3 recordings are in")
+        terminal.wait_for("2 of 3. Read aloud")
+        terminal.press("s")
+        terminal.wait_for("3 of 3. Record the room")
+        terminal.press("\n")
+        terminal.wait_for("Enter: keep")
+        terminal.press("\n")
+        assert terminal.end() == 0
+        assert "1 are left" in terminal.screen
+    entries = [json.loads(line) for line in (mine / MANIFEST).read_text().splitlines()]
+    assert [entry["file"] for entry in entries] == ["positives/01-normally.flac", "backgrounds/room-01.flac"]
+    assert entries[1]["ask"] == room_prompt.ask
+    assert soundfile.info(mine / "backgrounds/room-01.flac").duration == pytest.approx(ROOM_SECONDS, abs=0.1)
+    # the layout that the other commands read
+    (mine / "negatives").mkdir()
+    soundfile.write(mine / "negatives" / "other.flac", samples, SAMPLE_RATE)
+    raw = load_raw_audio(mine)
+    assert (len(raw.activates), len(raw.negatives), len(raw.backgrounds)) == (1, 1, 2)
+
+
+def test_keys_come_from_a_pipe_too_and_a_wrong_microphone_is_one_sentence(server: SoundServer, tmp_path: Path) -> None:
+    with Sitting(server, tmp_path / "a", "--device", "no such thing") as terminal:
+        assert terminal.end() == 1
+        last = terminal.screen.strip().splitlines()[-1]
+    assert last.startswith("chimed-train: no microphone 'no such thing'")

@@ -1,0 +1,102 @@
+"""A recording from a real room in, where in it somebody spoke out.
+
+By energy against the room's own noise: what is clearly louder than the quietest parts and not far below the loudest,
+in stretches long enough to be speech. Rumble below 120 Hz does not count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import butter, sosfilt
+
+from model.frontend import FULL_SCALE, SAMPLE_RATE, DoubleArray, Samples
+
+HOP = SAMPLE_RATE // 100  # 10 ms
+OVER_FLOOR_DB = 9.0  # what is louder than the room by this is not the room
+BELOW_PEAK_DB = 38.0  # what is softer than the loudest sound by this belongs to the room again
+LEAST_SNR_DB = 12.0  # between the loudest sound and the room, or there is nothing but the room
+GAP_SECONDS = 0.3  # a closure or a pause within a phrase
+CLICK_SECONDS = 0.05  # shorter sounds, alone, are clicks
+BEFORE_SECONDS, AFTER_SECONDS = 0.05, 0.02  # kept around speech: the end of a clip is the end of the word
+SOFTEST_DBFS = -85.0  # a room is never quieter; below it is digital silence
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Some samples of a recording: from `start` to before `end`."""
+
+    start: int
+    end: int
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return (self.end - self.start) / SAMPLE_RATE
+
+    def of(self, samples: Samples) -> Samples:
+        """These samples."""
+        return samples[self.start : self.end]
+
+
+def loudness(samples: Samples) -> DoubleArray:
+    """(n,) int16 samples -> (n // 441,) dBFS of each 10 ms, without rumble."""
+    count = len(samples) // HOP
+    if count == 0:
+        return np.empty(0)
+    high_pass = butter(2, 120, "highpass", fs=SAMPLE_RATE, output="sos")
+    heard = sosfilt(high_pass, np.asarray(samples[: count * HOP], np.float64)).reshape(count, HOP)
+    power = np.mean(np.square(heard), axis=1) / FULL_SCALE**2
+    return np.asarray(10 * np.log10(np.maximum(power, 10 ** (SOFTEST_DBFS / 10))))
+
+
+def room_dbfs(level: DoubleArray) -> float:
+    """The level of the room: that of the quietest tenth of a recording's 10 ms (as `loudness` gives them)."""
+    return float(np.quantile(level, 0.1)) if len(level) else SOFTEST_DBFS
+
+
+def stretches(samples: Samples, room: float | None = None) -> list[Stretch]:
+    """Where somebody spoke, in order, with a little of the room around; nothing if there is only the room.
+
+    samples: (n,) int16 at 44.1 kHz; room: its level in dBFS where it is known, as in a recording without a pause.
+    """
+    level = loudness(samples)
+    if not len(level):
+        return []
+    floor = room_dbfs(level) if room is None else room
+    peak = float(np.max(level))
+    if peak - floor < LEAST_SNR_DB:
+        return []
+    loud = level > max(floor + OVER_FLOOR_DB, peak - BELOW_PEAK_DB)
+    edges = np.flatnonzero(np.diff(loud, prepend=False, append=False)).reshape(-1, 2)
+    joined: list[list[int]] = []
+    for start, end in edges.tolist():
+        if joined and start - joined[-1][1] <= GAP_SECONDS * 100:
+            joined[-1][1] = end
+        else:
+            joined.append([start, end])
+    found = []
+    for start, end in joined:
+        if end - start < CLICK_SECONDS * 100:
+            continue
+        first = max(0, start * HOP - round(BEFORE_SECONDS * SAMPLE_RATE))
+        found.append(Stretch(first, min(len(samples), end * HOP + round(AFTER_SECONDS * SAMPLE_RATE))))
+    return found
+
+
+def word(samples: Samples, room: float | None = None) -> Stretch | None:
+    """Where the word is in a recording of it: the stretch that holds the most energy; None if nobody spoke."""
+    found = stretches(samples, room)
+    if not found:
+        return None
+    return max(found, key=lambda stretch: float(np.sum(np.square(stretch.of(samples).astype(np.float64)))))
+
+
+def last_word(samples: Samples, longest: float) -> Stretch | None:
+    """Where the last thing that was said is, at most `longest` seconds of it; None if nobody spoke."""
+    found = stretches(samples)
+    if not found:
+        return None
+    last = found[-1]
+    return Stretch(max(last.start, last.end - round(longest * SAMPLE_RATE)), last.end)

@@ -1,0 +1,173 @@
+"""A person at a microphone and a keyboard in, a folder of recordings out: prompt, take, judgement, the next prompt.
+
+The folder has the `raw_data` layout (positives, negatives, backgrounds) and a manifest, one line a recording. What
+the manifest lists is done, so that a session can end at any time and go on later.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import soundfile
+
+from model.frontend import SAMPLE_RATE
+from training.corpus import Int16Array
+from training.errors import TrainingError
+from training.keys import END, Keys
+from training.takes import Listening, Prompt, Take, judge, meter
+
+MANIFEST = "recordings.jsonl"
+SETTLE_SECONDS = 0.15  # the key's own click
+HELP = "Enter records. While recording, Enter ends a take; else it ends by itself. q quits; all that was kept stays."
+
+
+class Source(Protocol):
+    """What is recorded from."""
+
+    name: str
+
+    def forget(self) -> None:
+        """Drop what was heard so far."""
+
+    def block(self) -> Int16Array:
+        """The next short block."""
+
+
+class Folder:
+    """Recordings on disk and the manifest beside them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._done: dict[str, dict[str, Any]] = {}
+        manifest = path / MANIFEST
+        if manifest.exists():
+            for number, line in enumerate(manifest.read_text().splitlines(), 1):
+                try:
+                    entry = json.loads(line)
+                    self._done[entry["file"]] = entry
+                except (ValueError, KeyError, TypeError):
+                    raise TrainingError(f"{manifest}, line {number}: not an entry of a manifest") from None
+
+    def has(self, prompt: Prompt) -> bool:
+        """Whether this was recorded already, and is still there."""
+        name = self.name(prompt)
+        return name in self._done and (self.path / name).exists()
+
+    @staticmethod
+    def name(prompt: Prompt) -> str:
+        """Of its file, below the folder."""
+        return f"{prompt.kind}/{prompt.name}.flac"
+
+    def keep(self, prompt: Prompt, take: Take, device: str, word: str) -> Path:
+        """Write the recording, complete or not at all, and the manifest."""
+        name = self.name(prompt)
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".part")
+        soundfile.write(partial, take.samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+        partial.replace(path)
+        self._done[name] = {
+            "file": name,
+            "word": word,
+            "ask": prompt.ask,
+            "seconds": round(take.seconds, 3),
+            "dbfs": round(take.level, 1),
+            "wrong": list(take.wrong),
+            "device": device,
+            "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        }
+        text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in self._done.values())
+        partial = self.path / (MANIFEST + ".part")
+        partial.write_text(text)
+        partial.replace(self.path / MANIFEST)
+        return path
+
+
+class Session:
+    """One sitting. say: shows a line; show: shows what the next such text replaces (the meter)."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        source: Source,
+        keys: Keys,
+        say: Callable[[str], None],
+        show: Callable[[str], None],
+        play: Callable[[Int16Array], None],
+    ) -> None:
+        self._folder, self._source, self._keys = folder, source, keys
+        self._say, self._show, self._play = say, show, play
+
+    def run(self, word: str, asked: Sequence[Prompt]) -> int:
+        """Ask for all that is not there yet; returns how many were kept."""
+        todo = [prompt for prompt in asked if not self._folder.has(prompt)]
+        if len(todo) < len(asked):
+            self._say(f"{len(asked) - len(todo)} of {len(asked)} recordings are in {self._folder.path} already.")
+        self._say(HELP)
+        kept = 0
+        for prompt in todo:
+            number = asked.index(prompt) + 1
+            self._say(f"\n{number} of {len(asked)}. {prompt.ask}")
+            answer = self._one(prompt, word)
+            if answer == "quit":
+                break
+            kept += answer == "kept"
+        return kept
+
+    def _one(self, prompt: Prompt, word: str) -> str:
+        while True:
+            self._say("Enter: record   s: skip   q: quit")
+            key = self._keys.choose("\nsq")
+            if key in (END, "q"):
+                return "quit"
+            if key == "s":
+                return "skipped"
+            samples = self._record(prompt)
+            take = judge(prompt.kind, samples)
+            self._say(f"{take.seconds:.2f} s, {take.level:.0f} dBFS")
+            for sentence in take.wrong:
+                self._say(f"! {sentence}")
+            answer = self._decide(take)
+            if answer == "keep":
+                path = self._folder.keep(prompt, take, self._source.name, word)
+                self._say(f"kept: {path}")
+                return "kept"
+            if answer != "again":
+                return answer
+
+    def _decide(self, take: Take) -> str:
+        # what is in order is kept with Enter; what is not is recorded again with it
+        fine = take.heard and not take.wrong
+        first, second = ("keep", "r: again") if fine else ("again", "k: keep it so" if take.heard else "")
+        choices = [f"Enter: {first}", second, "p: play" if take.heard else "", "s: skip", "q: quit"]
+        while True:
+            self._say("   ".join(choice for choice in choices if choice))
+            key = self._keys.choose("\nrsq" + ("kp" if take.heard else ""))
+            if key == "p":
+                try:
+                    self._play(take.samples)
+                except TrainingError as error:
+                    self._say(f"! {error}")
+                continue
+            return {"\n": first, "k": "keep", "r": "again", "s": "skipped"}.get(key, "quit")
+
+    def _record(self, prompt: Prompt) -> Int16Array:
+        listening = Listening()
+        self._source.forget()
+        limit, settled = round(prompt.limit * SAMPLE_RATE), round(SETTLE_SECONDS * SAMPLE_RATE)
+        heard = 0
+        while heard < limit + settled:
+            block = self._source.block()
+            heard += len(block)
+            self._show(f"● {meter(block)}  {max(0.0, heard - settled) / SAMPLE_RATE:4.1f} s")
+            if heard <= settled:
+                continue
+            over = listening.push(block)
+            if (over and prompt.kind == "positives") or self._keys.get(0) == "\n":
+                break
+        self._show("")
+        return listening.samples[:limit]

@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     from training.build_cli import add_build
     from training.evaluate_cli import add_evaluate
     from training.record_cli import add_record
+    from training.review_cli import add_review
     from training.stitch_cli import add_stitch
     from training.word_cli import add_word
 
@@ -136,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_evaluate(commands)
     add_record(commands)
+    add_review(commands)
 
     legacy = commands.add_parser("import", help="turn the assignment's model.json and model.h5 into a model file")
     legacy.add_argument("architecture", type=Path, metavar="JSON")

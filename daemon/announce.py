@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import socket
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ from daemon.wyoming_options import Address
 SERVICE = "_wyoming._tcp.local."
 RETRY = 10.0  # s; a machine that boots may have no network yet
 OUTSIDE = "224.0.0.251"  # the multicast address of mDNS: the way there shows which of our addresses others see
-ANY = ("0.0.0.0", "::")  # noqa: S104 - what to recognise, not what to listen at
+ANY, ANY_6 = "0.0.0.0", "::"  # noqa: S104 - what to recognise, not what to listen at
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +39,14 @@ async def _announce(name: str, address: Address) -> None:
     complained = False
     while True:
         try:
-            info = AsyncServiceInfo(SERVICE, f"{name}.{SERVICE}", port=address.port, addresses=_addresses(address.host))
+            found = await _addresses(address.host)
+            info = AsyncServiceInfo(SERVICE, f"{name}.{SERVICE}", port=address.port, addresses=found)
             responder = AsyncZeroconf()
             break
-        except (OSError, Error) as error:
+        except Error as error:  # a name with characters that no name may have
+            log.warning("cannot announce the service as %r: %s", name, error)
+            return
+        except OSError as error:
             log.log(logging.DEBUG if complained else logging.WARNING, "cannot announce the service yet: %s", error)
             complained = True
             await asyncio.sleep(RETRY)
@@ -60,10 +65,21 @@ async def _withdraw(responder: object) -> None:
     await responder.async_close()  # type: ignore[attr-defined]
 
 
-def _addresses(host: str) -> list[bytes]:
-    """What others connect to: the host itself, or, where it stands for all, the address that they see. OSError."""
-    if host not in ANY:
-        return [socket.inet_aton(socket.gethostbyname(host))]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((OUTSIDE, 1))
-        return [socket.inet_aton(probe.getsockname()[0])]
+async def _addresses(host: str) -> list[bytes]:
+    """What others connect to: the host itself, or, where it stands for all, the addresses that they see.
+
+    Raises OSError where there is none (yet).
+    """
+    if host == ANY:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((OUTSIDE, 1))
+            return [socket.inet_aton(probe.getsockname()[0])]
+    if host == ANY_6:
+        import ifaddr  # zeroconf needs it too
+
+        own = [ipaddress.IPv6Address(ip.ip[0]) for card in ifaddr.get_adapters() for ip in card.ips if ip.is_IPv6]
+        if reachable := [ip.packed for ip in own if not (ip.is_loopback or ip.is_link_local)]:
+            return reachable
+        raise OSError("this machine has no IPv6 address that others can reach")
+    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return [socket.inet_pton(family, str(place[0]).partition("%")[0]) for family, _, _, _, place in found]

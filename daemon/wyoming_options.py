@@ -77,6 +77,11 @@ def parse_uri(uri: str) -> Address:
 def check(options: Options) -> None:
     """Raises UsageError for what is not understood or cannot go together."""
     address = parse_uri(options.uri)
+    if options.arbitrate_ms >= options.idle_timeout * 1000:
+        raise UsageError(
+            f"a client waits {options.arbitrate_ms} ms for an answer, and is dropped after {options.idle_timeout:g} s: "
+            "choose a longer idle time-out or a shorter arbitration"
+        )
     if options.zeroconf is not None and not address.public:
         raise UsageError(
             f"zeroconf tells other machines of an address that they can reach, and {address} is none: "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import signal
@@ -141,5 +142,6 @@ class WyomingThread:
 
     def close(self) -> None:
         """End the service, within seconds."""
-        self._stop()
+        with contextlib.suppress(RuntimeError):  # it ended by itself, and said why
+            self._stop()
         self._thread.join(STOPPING)

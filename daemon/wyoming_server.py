@@ -6,6 +6,7 @@ All run in one thread and share one copy of the weights.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -187,9 +188,10 @@ def _name(writer: asyncio.StreamWriter, number: int) -> str:
     peer = writer.get_extra_info("peername")
     if connection is None or connection.family == socket.AF_UNIX or not peer:
         return f"client {number}"
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in KEEPALIVE:
-        connection.setsockopt(socket.IPPROTO_TCP, option, value)
+    with contextlib.suppress(OSError):  # gone already
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE:
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
     return f"{peer[0]}:{peer[1]}"
 
 

@@ -342,7 +342,7 @@ def test_one_stream_too_many_is_told_so(start, model_file):
 
 def test_a_client_that_falls_silent_is_dropped_and_its_stream_is_free_again(start, model_file):
     server = start(
-        "wyoming", "--uri", "tcp://127.0.0.1:0", "--model", model_file, "--max-streams", "1", "--idle-timeout", "1"
+        "wyoming", "--uri", "tcp://127.0.0.1:0", "--model", model_file, "--max-streams", "1", "--idle-timeout", "4"
     )
 
     async def client():
@@ -354,7 +354,7 @@ def test_a_client_that_falls_silent_is_dropped_and_its_stream_is_free_again(star
             assert len(await two.hear(SOUND)) == len(TIMES)
 
     asyncio.run(client())
-    assert server.lines("no whole event came within 1 s")
+    assert server.lines("no whole event came within 4 s")
 
 
 # where it is reached
@@ -500,7 +500,7 @@ def test_of_several_that_hear_the_word_one_is_answered(start, tmp_path, by, winn
     # the louder one hears the tone in noise, which makes the model less sure
     soft = recording(3, [1.0]) // 4
     loud = recording(3, [1.0]) + np.random.default_rng(1).normal(0, 1_800, 3 * SAMPLE_RATE).astype(np.int16)
-    options = ["--model", tmp_path / "beep.npz", "--arbitrate-ms", "1500", "--arbitrate-by", by]
+    options = ["--model", tmp_path / "beep.npz", "--arbitrate-ms", "3000", "--arbitrate-by", by]
 
     async def listen(one, samples: Samples) -> list[str]:
         await one.send(*chunks(pcm(samples)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import threading
@@ -104,7 +105,7 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chimed]:
 
     path = tmp_path_factory.mktemp("server") / "beep.npz"
     modelfile.save(path, tone_model())
-    chimed = Chimed(["wyoming", "--uri", "tcp://127.0.0.1:0", "--model", path], {}, subprocess.DEVNULL)
+    chimed = Chimed(["wyoming", "--uri", "tcp://127.0.0.1:0", "--model", path], os.environ, subprocess.DEVNULL)
     uri_of(chimed)
     yield chimed
     assert still_serves(chimed)
@@ -235,7 +236,7 @@ def test_a_client_that_sends_faster_than_real_time_does_not_starve_the_others(se
 
 def test_half_open_connections_are_bounded_in_number(start, model_file):
     chimed = start(
-        "wyoming", "--uri", "tcp://127.0.0.1:0", "--model", model_file, "--max-streams", "1", "--idle-timeout", "1"
+        "wyoming", "--uri", "tcp://127.0.0.1:0", "--model", model_file, "--max-streams", "1", "--idle-timeout", "4"
     )
     connections = [plain(chimed) for _ in range(60)]
     chimed.wait_for("connections are open already")

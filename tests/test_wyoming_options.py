@@ -125,6 +125,7 @@ def test_a_section_that_is_refused_with_its_line(tmp_path, section, reason):
         (["--max-streams", "0"], "not between 1 and 10000"),
         (["--idle-timeout", "x"], "--idle-timeout"),
         (["--arbitrate-by", "any"], "--arbitrate-by"),
+        (["--arbitrate-ms", "5000", "--idle-timeout", "5"], "a longer idle time-out"),
     ],
 )
 def test_a_command_line_that_makes_no_sense(call, arguments, reason):

@@ -12,6 +12,10 @@ import pytest
 from conftest import Chimed, recording
 from soundserver import PipeWire, SoundServer, private
 
+from daemon.hooks import GRACE, POLL
+from daemon.portaudio import CLOSE_LIMIT
+from daemon.run import LAST_CALL, LAST_CHIME
+
 Start = Callable[..., Chimed]
 
 IDLE = 0.3  # of a core: what waiting may cost at most; it looks for devices every 2 s
@@ -162,3 +166,23 @@ def test_it_ends_on_a_signal_while_the_server_hangs(server, listen):
         assert chimed.stop() == 0
     finally:
         server.signal(signal.SIGCONT)
+
+
+def test_it_ends_within_two_seconds_though_hook_chime_and_server_hang(server, start, model_file, tmp_path):
+    """Each has its own limit, and they run side by side."""
+    server.start()
+    stubborn = f"trap '' TERM INT; echo $$ > {tmp_path}/pid; while :; do sleep 1; done"
+    config = tmp_path / "config.yaml"
+    config.write_text(f'words: [{{model: {model_file}}}]\nhooks: ["{stubborn}"]')
+    chimed = start("run", "--config", config, **server.variables)
+    chimed.wait_for("listening to")
+    time.sleep(1)
+    server.say(recording(1, [0.3]))
+    chimed.wait_for("heard")
+    server.signal(signal.SIGSTOP)  # while the chime sounds
+    try:
+        assert chimed.stop() == 0
+    finally:
+        server.signal(signal.SIGCONT)
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+    assert max(2 * GRACE + 2 * POLL, LAST_CHIME + CLOSE_LIMIT) + LAST_CALL < 2

@@ -94,5 +94,5 @@ class ChimePlayer:
 
     def wait(self, seconds: float) -> None:
         """Let a chime end, at most for so long."""
-        if self._thread is not None:
+        if self._thread is not None and self._thread.is_alive():  # a signal may have come before it was started
             self._thread.join(seconds)

@@ -191,7 +191,7 @@ class ClipWriter:
     def close(self) -> None:
         """Let the disk finish, within half a second of the stop."""
         self.stop()
-        if self._thread is not None:
+        if self._thread is not None and self._thread.is_alive():
             self._thread.join(max(0.0, self._stopped + LAST_CLIPS - time.monotonic()))
 
     def _work(self) -> None:

@@ -257,12 +257,12 @@ class HookRunner:
             if hook.cooldown:
                 self._started[hook] = time.monotonic()
             thread = threading.Thread(target=self._run, args=(hook, event), name="hook", daemon=True)
+            self._running.add(thread)  # before its start, which a signal may interrupt
             try:
                 thread.start()
             except RuntimeError as error:  # the machine has no room for another thread
+                self._running.discard(thread)
                 log.error("hook %s cannot start: %s", hook.name, error)
-            else:
-                self._running.add(thread)
 
     def _cooling(self, hook: Hook) -> bool:
         if time.monotonic() >= self._started.get(hook, -hook.cooldown) + hook.cooldown:
@@ -308,4 +308,5 @@ class HookRunner:
         """Terminate what still runs, within 1.1 s of the stop."""
         self.stop()
         for thread in self._running.copy():
-            thread.join(max(0.0, self._deadline - time.monotonic()))
+            if thread.is_alive():
+                thread.join(max(0.0, self._deadline - time.monotonic()))

@@ -59,6 +59,6 @@ class LimitedCalls:
 
     def wait(self, seconds: float) -> bool:
         """Let a call end, at most for so long; whether it did."""
-        if self._thread is not None:
+        if self._thread is not None and self._thread.is_alive():  # a signal may have come before it was started
             self._thread.join(seconds)
         return not self.hung

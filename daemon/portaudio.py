@@ -65,6 +65,7 @@ class PortAudio:
     def __init__(self) -> None:
         self._lock = threading.RLock()  # around every call that opens, closes, lists or re-initialises
         self._streams = 0
+        self._playing = False
         self._calls = LimitedCalls()
 
     @property
@@ -175,6 +176,13 @@ class PortAudio:
 
     def play(self, samples: Samples) -> None:
         """Play (n,) samples at 44.1 kHz on the default output; returns at their end. Raises AudioError."""
+        self._playing = True
+        try:
+            self._play(samples)
+        finally:
+            self._playing = False
+
+    def _play(self, samples: Samples) -> None:
         device = self.find(None, "output")
         stream, rate = self._open(device, 1, self._sd.OutputStream)
         try:
@@ -232,7 +240,7 @@ class PortAudio:
 
         Otherwise the interpreter's orderly exit, which terminates the library, would hang or crash.
         """
-        return self._calls.wait(seconds) and self._streams == 0
+        return self._calls.wait(seconds) and self._streams == 0 and not self._playing
 
 
 def _reason(error: Exception | None) -> str:

@@ -53,6 +53,9 @@ def command(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         log.info("stopped")
         code = 0
+    except Exception:
+        log.exception("this is a mistake in chimed")
+        code = 1  # and no orderly exit if PortAudio would make it hang
     if not portaudio.idle(LAST_CALL):
         # an orderly exit terminates PortAudio, which then hangs with the sound server or crashes
         logging.shutdown()

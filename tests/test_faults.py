@@ -179,6 +179,8 @@ def test_it_ends_within_two_seconds_though_hook_chime_and_server_hang(server, st
     time.sleep(1)
     server.say(recording(1, [0.3]))
     chimed.wait_for("heard")
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        time.sleep(0.01)
     server.signal(signal.SIGSTOP)  # while the chime sounds
     try:
         assert chimed.stop() == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,4 +64,5 @@ def _no_answer(path: Path, error: Exception) -> ControlError:
 def _usual_path() -> Path:
     """The user's own daemon if there is one, else the system's."""
     own = socket_path() or SYSTEM_SOCKET
-    return SYSTEM_SOCKET if SYSTEM_SOCKET.exists() and not own.exists() else own
+    # os.path, since the system's folder is root's alone, and then there is nothing to see for others
+    return SYSTEM_SOCKET if os.path.exists(SYSTEM_SOCKET) and not os.path.exists(own) else own  # noqa: PTH110

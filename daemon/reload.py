@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from daemon import words
 from daemon.config import Settings
-from daemon.errors import ConfigError
+from daemon.errors import ChimedError
 from daemon.notify import Notifier
 from daemon.service import Service
 
@@ -43,7 +43,7 @@ class Reloader:
         try:
             settings = self._read()
             plan = words.prepare(settings)
-        except ConfigError as error:
+        except ChimedError as error:
             log.error("%s; the settings in force stay", error)
             self._service.complaint = f"the changed configuration was refused: {error}"
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import faulthandler
 import functools
 import logging
 import os
@@ -43,6 +44,7 @@ def command(args: argparse.Namespace) -> int:
     if args.log_level != "debug":
         silence_libraries()
     logs.setup(args.log_level or "info", limited=not args.fast)
+    faulthandler.enable()  # says where it hung if systemd's watchdog ends it, or where a library crashed
     _stop_on_signals()
     portaudio = PortAudio()
     try:
@@ -200,8 +202,8 @@ def _ignore_signals() -> None:
 
 
 def _reload_on_signal(reload: Callable[[], None]) -> None:
-    """SIGHUP reads the configuration again; from a terminal that was closed it ends the program, as ever."""
-    had_terminal = _has_terminal()
+    """SIGHUP reads the configuration again; from a terminal that was closed it ends the program, unless under nohup."""
+    had_terminal = _has_terminal() and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
 
     def hang_up(_number: int, _frame: FrameType | None) -> None:
         if had_terminal and not _has_terminal():

@@ -24,7 +24,7 @@ from conftest import Chimed, call_chimed, recording, tone_model, user_environmen
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daemon import watch
+from daemon import client, watch
 from daemon.answers import SILENT, highest, level
 from daemon.client import ControlError, ask, conversation
 from daemon.control import CLIENTS, LINE_LIMIT, ControlServer, socket_path
@@ -371,6 +371,20 @@ def test_where_the_socket_lies(monkeypatch):
     assert socket_path() == Path("/run/chimed/control.sock")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert socket_path() is None
+
+
+def test_whose_socket_is_asked(monkeypatch, tmp_path):
+    own, system = tmp_path / "own" / "chimed" / "control.sock", tmp_path / "system" / "control.sock"
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "own"))
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    monkeypatch.setattr(client, "SYSTEM_SOCKET", system)
+    assert client._usual_path() == own
+    system.parent.mkdir()
+    system.touch()
+    assert client._usual_path() == system
+    own.parent.mkdir(parents=True)
+    own.touch()
+    assert client._usual_path() == own
 
 
 # the parts

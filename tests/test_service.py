@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -333,24 +333,52 @@ def test_under_systemd_lines_carry_priorities_and_the_state_is_told(environment,
     manager.close()
 
 
-def test_hanging_up_ends_it_only_if_its_terminal_is_gone(environment, model_file, tmp_path):
-    """To a daemon SIGHUP says that the configuration changed."""
-    if not shutil.which("setsid"):
-        pytest.skip("setsid is not installed")
+@pytest.fixture
+def hung_up(environment, model_file, tmp_path) -> Iterator[Callable[..., tuple[subprocess.Popen[bytes], Path]]]:
+    """Starts `chimed run` in a terminal that is closed once it listens; the process, and its log."""
+    if not shutil.which("setsid") or not shutil.which("nohup"):
+        pytest.skip("setsid or nohup is not installed")
     soundfile.write(tmp_path / "long.wav", np.resize(SOUND, 120 * SAMPLE_RATE), SAMPLE_RATE)
-    arguments = ["run", "--input", str(tmp_path / "long.wav"), "--no-chime", "--model", str(model_file)]
-    master, slave = pty.openpty()
-    command = ["setsid", "--ctty", sys.executable, "-m", "daemon.cli", *arguments]
-    process = subprocess.Popen(command, env=environment, stdin=slave, stdout=slave, stderr=slave)
-    os.close(slave)
-    shown = b""
-    while b"listening to" not in shown:
-        shown += os.read(master, 4_096)
-    process.send_signal(signal.SIGHUP)
-    while b"configuration read again" not in shown:
-        shown += os.read(master, 4_096)
-    os.close(master)
-    assert process.wait(60) >= 0  # in order, and not by the signal
+    log, started = tmp_path / "log", []
+
+    def hung_up(*before: str) -> tuple[subprocess.Popen[bytes], Path]:
+        master, slave = pty.openpty()
+        arguments = ["run", "--input", str(tmp_path / "long.wav"), "--no-chime", "--model", str(model_file)]
+        command = ["setsid", "--ctty", *before, sys.executable, "-m", "daemon.cli", *arguments]
+        with log.open("wb") as errors:
+            process = subprocess.Popen(command, env=environment, stdin=slave, stdout=errors, stderr=errors)
+        started.append(process)
+        os.close(slave)
+        wait_for_text(log, "listening to")
+        process.send_signal(signal.SIGHUP)
+        wait_for_text(log, "configuration read again")
+        os.close(master)
+        return process, log
+
+    yield hung_up
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def wait_for_text(file: Path, text: str, count: int = 1) -> None:
+    deadline = time.monotonic() + 60
+    while file.read_text().count(text) < count:
+        assert time.monotonic() < deadline, file.read_text()
+        time.sleep(0.05)
+
+
+def test_hanging_up_ends_it_if_its_terminal_is_gone(hung_up):
+    """Otherwise SIGHUP says that the configuration changed."""
+    process, log = hung_up()
+    assert process.wait(60) == 0
+    assert log.read_text().splitlines()[-1].endswith("stopped")
+
+
+def test_under_nohup_it_goes_on(hung_up):
+    process, log = hung_up("nohup")
+    wait_for_text(log, "configuration read again", 2)
+    assert process.poll() is None
 
 
 def test_the_word_is_heard_in_the_recording_that_comes_with_chimed(start):

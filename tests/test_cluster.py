@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,13 +44,18 @@ def wait_for(log: Path, pattern: str, process: subprocess.Popen[bytes]) -> str:
 
 
 @pytest.fixture
-def scheduler(tmp_path) -> Iterator[str]:
-    """Its address."""
+def scheduler_process(tmp_path) -> Iterator[subprocess.Popen[bytes]]:
     log = tmp_path / "scheduler.log"
     process = start(log, "dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
-    yield wait_for(log, r"Scheduler at:\s+(tcp://\S+)", process)
+    yield process
     process.kill()
     process.wait()
+
+
+@pytest.fixture
+def scheduler(tmp_path, scheduler_process) -> str:
+    """Its address."""
+    return wait_for(tmp_path / "scheduler.log", r"Scheduler at:\s+(tcp://\S+)", scheduler_process)
 
 
 @pytest.fixture
@@ -78,19 +83,29 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def when_there_is_a_shard(folder: Path, act: Callable[[], None]) -> threading.Thread:
+    """A thread that does something once the first shard is complete."""
+
+    def wait() -> None:
+        while not list(folder.glob("*.sha256")):
+            time.sleep(0.005)
+        act()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
 def test_a_worker_that_is_killed_half_way_changes_nothing(plan, scheduler, workers, tmp_path) -> None:
     """The folder holds what a build on this machine makes, to the last byte and file."""
     folder = tmp_path / "shared"
     left: list[int] = []
 
     def kill() -> None:
-        while not list(folder.glob("*.sha256")):
-            time.sleep(0.005)
         os.kill(workers[0].pid, signal.SIGKILL)
         left.append(5 - len(list(folder.glob("*.sha256"))))
 
-    killer = threading.Thread(target=kill, daemon=True)
-    killer.start()
+    killer = when_there_is_a_shard(folder, kill)
     outcome = build(plan, str(folder), scheduler=scheduler)
     killer.join()
     assert outcome.made == 150
@@ -112,6 +127,23 @@ def test_an_error_on_a_worker_is_one_sentence_here(plan, scheduler, workers, tmp
     with pytest.raises(TrainingError, match="this worker sees another folder of that name"):
         build(plan, str(tmp_path / "shared"), scheduler=scheduler)
     assert not (tmp_path / "shared" / cluster.PLAN).exists()
+
+
+def test_a_scheduler_that_dies_is_one_sentence_and_the_build_goes_on_without_it(
+    plan, scheduler, scheduler_process, workers, tmp_path
+) -> None:
+    assert len(workers) == 2
+    folder = tmp_path / "shared"
+    killer = when_there_is_a_shard(folder, scheduler_process.kill)
+    with pytest.raises(TrainingError, match=f"{scheduler}: the connection to the scheduler broke; the same command"):
+        build(plan, str(folder), scheduler=scheduler)
+    killer.join()
+    for worker in workers:  # they finish what they are at
+        worker.terminate()
+        worker.wait(60)
+    build(plan, str(folder))
+    build(plan, str(tmp_path / "here"))
+    assert contents(folder) == contents(tmp_path / "here")
 
 
 def test_a_cluster_that_is_not_there_is_one_sentence(plan, tmp_path, monkeypatch) -> None:

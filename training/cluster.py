@@ -7,7 +7,9 @@ is the number of a shard: one that was lost with its worker is done again by ano
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import CancelledError
 from functools import lru_cache, partial
 from importlib import import_module
 from pathlib import Path
@@ -38,6 +40,7 @@ def on_cluster(plan: Plan, place: Storage, todo: Sequence[int], scheduler: str) 
         client = distributed.Client(scheduler, timeout=WAIT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:  # TimeoutError is an OSError; ValueError: no such kind of address
         raise TrainingError(f"{scheduler}: no Dask scheduler answers there ({error})") from error
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # tracebacks of what is said in a sentence here
     location = str(Path(place.location).resolve()) if "://" not in place.location else place.location
     try:
         _wait_for_worker(client, scheduler)
@@ -50,8 +53,10 @@ def on_cluster(plan: Plan, place: Storage, todo: Sequence[int], scheduler: str) 
                 raise TrainingError(f"{scheduler}: several workers died, perhaps for want of memory") from error
             except ImportError as error:
                 raise TrainingError(f"{scheduler}: chimed[cluster] is not installed on a worker ({error})") from error
-            except OSError as error:
-                raise TrainingError(f"{scheduler}: the connection broke ({error})") from error
+            except (OSError, CancelledError) as error:
+                raise TrainingError(
+                    f"{scheduler}: the connection to the scheduler broke; the same command goes on from here"
+                ) from error
     finally:
         client.close()  # what is still running or waiting is dropped
         _remove_material(plan, place)

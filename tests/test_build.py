@@ -213,6 +213,9 @@ def test_a_long_negative_gives_excerpts(tmp_path, cache) -> None:
 def test_the_result_is_the_same_whatever_the_number_of_workers(name, request, tmp_path) -> None:
     chosen = request.getfixturevalue(name)
     chosen = replace(chosen, examples=SHARD + 2)
+    if (codec := chosen.recipe.codec) is not None:  # Opus takes its time
+        quick = replace(codec, kinds=tuple(kind for kind in codec.kinds if kind != "opus"))
+        chosen = replace(chosen, recipe=replace(chosen.recipe, codec=quick))
     outcome = build(chosen, str(tmp_path / "one"), workers=1)
     assert (outcome.examples, outcome.made) == (SHARD + 2, SHARD + 2)
     build(chosen, str(tmp_path / "two"), workers=2)

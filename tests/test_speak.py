@@ -122,14 +122,16 @@ STAND_IN = """#!{python}
 import argparse, json, pathlib, sys, wave
 import numpy as np
 parser = argparse.ArgumentParser()
-for options in (["-m", "--model"], ["-f", "--output-file", "--output_file"], ["-s", "--speaker"]):
+for options in (["-m", "--model"], ["-f", "--output-file", "--output_file"]):
     parser.add_argument(*options, required=True)
+parser.add_argument("-s", "--speaker", type=int)
 parser.add_argument("--length-scale", "--length_scale", type=float, default=1.0)
 arguments = parser.parse_args()
 text = sys.stdin.readline().strip()
-assert pathlib.Path(arguments.model).exists() and text
+speakers = json.loads(pathlib.Path(arguments.model + ".json").read_text())["num_speakers"]
+assert text and (speakers > 1) == (arguments.speaker is not None)
 time = np.arange(int(22050 * 0.1 * len(text) * arguments.length_scale)) / 22050
-tone = np.sin(2 * np.pi * (150 + 50 * int(arguments.speaker)) * time)
+tone = np.sin(2 * np.pi * (150 + 50 * (arguments.speaker or 0)) * time)
 with wave.open(arguments.output_file, "wb") as file:
     file.setparams((1, 2, 22050, 0, "NONE", ""))
     file.writeframes((20000 * tone).astype("<i2").tobytes())
@@ -160,6 +162,8 @@ def test_every_speaker_of_a_piper_voice_speaks_at_the_rate_asked_for(piper) -> N
     for rate in (0.8, 1.25):
         samples, hertz = speak(Utterance("activate", voices[3], rate, 0.0))
         lengths[rate] = len(samples) / hertz
+    alone, hertz = speak(Utterance("activate", voices[0], 1.0, 0.0))
+    assert len(alone) / hertz == pytest.approx(0.8, abs=0.03)
     assert lengths == pytest.approx({0.8: 1.0, 1.25: 0.64}, abs=0.03)
 
 

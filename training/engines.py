@@ -32,7 +32,7 @@ _MOST_PIPER = 0.8  # its voices are of one kind as well
 
 @dataclass(frozen=True)
 class Voice:
-    """One speaker of one engine. name: as the engine knows it; of Piper the model's file, #, the speaker's number."""
+    """One speaker of one engine. name: as the engine knows it; Piper's is a file, and # and a number of many."""
 
     engine: str
     name: str
@@ -139,11 +139,11 @@ def _piper_voices(folder: Path | None) -> Iterator[Voice]:
     for model in models:
         description = model.with_name(f"{model.name}.json")
         try:
-            speakers = json.loads(description.read_text(encoding="utf-8")).get("num_speakers", 1)
-        except (OSError, ValueError, AttributeError) as error:
+            speakers = int(json.loads(description.read_text(encoding="utf-8")).get("num_speakers", 1))
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise TrainingError(f"{description}: not the description of a Piper voice ({error})") from error
-        for number in range(max(1, int(speakers))):
-            yield Voice("piper", f"{model}#{number}")
+        names = [f"{model}#{number}" for number in range(speakers)] if speakers > 1 else [str(model)]
+        yield from (Voice("piper", name) for name in names)
 
 
 def _espeak(utterance: Utterance, path: Path) -> tuple[list[str], str]:
@@ -170,9 +170,10 @@ def _festival(utterance: Utterance, path: Path) -> tuple[list[str], str]:
 
 def _piper(utterance: Utterance, path: Path) -> tuple[list[str], str]:
     # with underscores, and the text on standard input: so both its older and its newer program take it
-    model, _, speaker = utterance.voice.name.rpartition("#")
-    options = ["--model", model, "--speaker", speaker, "--length_scale", f"{1 / utterance.rate:.3f}"]
-    return ["piper", *options, "--output_file", str(path)], utterance.text + "\n"
+    model, many, speaker = utterance.voice.name.partition(".onnx#")
+    options = ["--model", f"{model}.onnx", "--speaker", speaker] if many else ["--model", model]
+    options += ["--length_scale", f"{1 / utterance.rate:.3f}", "--output_file", str(path)]
+    return ["piper", *options], utterance.text + "\n"
 
 
 _COMMANDS: dict[str, Callable[[Utterance, Path], tuple[list[str], str]]] = {

@@ -28,9 +28,11 @@ format: ## bring the sources into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: ## CPU time and memory of the daemon over a recording
+bench: ## CPU time and memory, alone and beside other engines (LONG=1: more rounds, an hour of audio)
 	@scripts/setup test
-	$(BIN)/python tests/bench.py $(RECORDING)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python tests/bench.py $(RECORDING) $(if $(LONG),--long) $(if $(PLOT),--plot $(PLOT))
+	$(BIN)/python tests/bench_latency.py
 
 soak: ## a day of audio through the daemon, faster than real time (takes half an hour)
 	@scripts/setup test

@@ -1,34 +1,36 @@
-"""CPU time and memory of the daemon over a recording: `make bench`, or `python tests/bench.py FILE`.
+"""What chimed costs, alone and beside other engines: `make bench`, or `python tests/bench.py FILE`.
 
 The daemon is measured as it ships, a `chimed run` process that hears the recording many times over, as the
-kernel accounts for it; starting up is measured on its own, over a moment of silence, and taken off. Below
-it the engine alone, in this process, for blocks of several sizes.
+kernel accounts for it; starting up is measured on its own, over a moment of silence, and taken off. Then
+`bench_peers` sets other engines beside it, and `bench_scale` says what more words, streams and longer blocks cost.
+Whatever is compared runs in turns, and each turn's ratio counts: a busy machine slows both sides of it.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import platform
+import re
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import NamedTuple
 
+import bench_peers
+import bench_scale
 import numpy as np
 import soundfile
 import soxr
 
-from model.detector import Detector
 from model.frontend import FRAME, SAMPLE_RATE, Samples
-from model.modelfile import Model, load, shipped
+from model.modelfile import load, shipped
 
 SECONDS = 120  # of audio that the daemon hears
 RUNS = 3
-CPU_MARK, MEMORY_MARK = 12, 80  # ms per second of audio, MB: what the project set itself
-BLOCKS = (441, 1764, FRAME, 4 * FRAME)
-
+CPU_MARK, MEMORY_MARK = 5, 48  # ms per second of audio, MB: what the project set itself
 
 THREADS = "OPENBLAS_NUM_THREADS"
 
@@ -82,27 +84,68 @@ def verdict(value: float, mark: float, unit: str) -> str:
     return f"(mark: under {mark} {unit}; {'met' if value < mark else 'MISSED'})"
 
 
-def bench_engine(models: list[Model], samples: Samples) -> None:
-    """Print what the detector alone costs for blocks of several sizes."""
-    print(f"engine alone, {' + '.join(model.word for model in models)}")
-    for block in BLOCKS:
-        detector = Detector(models)
-        begin = time.process_time()
-        for start in range(0, len(samples), block):
-            detector.push(samples[start : start + block])
-        spent = (time.process_time() - begin) / len(samples) * SAMPLE_RATE
-        print(f"  blocks of {block / SAMPLE_RATE * 1000:4.0f} ms  {spent * 1000:6.1f} ms CPU per second of audio")
+def machine() -> str:
+    """What this ran on, and how busy that was."""
+    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    cpu = found[1] if found else platform.machine()
+    load_average = os.getloadavg()[0]
+    versions = f"Python {platform.python_version()}, numpy {np.__version__}"
+    return f"{cpu}, {os.cpu_count()} cores, load average {load_average:.1f}; {versions}"
+
+
+def plot(path: str, peers: list[bench_peers.Result], scale: bench_scale.Costs, hours: list[float]) -> None:
+    """Draw all of it."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 5, figsize=(15, 3.2), layout="constrained", width_ratios=[2, 1, 1, 1, 1])
+    bars = axes[0].barh([peer.label for peer in peers], [float(np.median(peer.cpu)) for peer in peers])
+    axes[0].bar_label(bars, fmt="%.1f", padding=3)
+    axes[0].set(xscale="log", xlabel="CPU ms per s of audio", title="one recording, in turns")
+    axes[0].margins(x=0.3)
+    axes[0].invert_yaxis()
+    for place, kind in zip(axes[1:], ("words", "streams", "ms in a block"), strict=False):
+        counts = [count for name, count in scale if name == kind]
+        quartiles = np.array([np.percentile(scale[kind, count], [25, 50, 75]) for count in counts]).T
+        place.plot(counts, quartiles[1], "o-")
+        place.fill_between(counts, quartiles[0], quartiles[2], alpha=0.3)
+        place.set(xlabel=kind, ylim=(0, None))
+    axes[4].plot(np.linspace(0.1, 1, 10), hours, "o-")
+    axes[4].set(xlabel="share of one long stream", ylim=(0, None))
+    figure.savefig(path, dpi=80)
 
 
 def main() -> None:
     """Measure on the recording that the command line names."""
+    parser = argparse.ArgumentParser(description="What chimed costs, alone and beside other engines.")
+    parser.add_argument("recording", help="of the shipped word; beside it a .json that says where the word ends")
+    parser.add_argument("--long", action="store_true", help="more rounds, an hour of audio in one stream")
+    parser.add_argument("--plot", metavar="PNG", help="draw it too")
+    arguments = parser.parse_args()
     if os.environ.get(THREADS) != "1":  # one thread, as in the daemon; numpy reads it when it is imported
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {THREADS: "1"})
-    audio, rate = soundfile.read(sys.argv[1], always_2d=True)
+    audio, rate = soundfile.read(arguments.recording, always_2d=True)
     resampled = soxr.resample(audio[:, 0], rate, SAMPLE_RATE)
     samples = np.round(resampled * 32_767).clip(-32_768, 32_767).astype(np.int16)
+    word, path = next(iter(shipped().items()))
+    ends = json.loads(Path(arguments.recording).with_suffix(".json").read_text())["word_ends_at_seconds"]
+    rounds = 30 if arguments.long else 6
+    print(machine())
     bench_daemon(samples)
-    bench_engine([load(path) for path in shipped().values()], np.resize(samples, 30 * SAMPLE_RATE))
+    print("\nbeside other engines\n")
+    peers = bench_peers.compare(bench_peers.compose(samples, {word: ends}), rounds)
+    print(bench_peers.table(peers))
+    print("\nmore of it\n")
+    model = load(path)
+    scale = bench_scale.measure(model, samples, 3 * rounds)
+    print(bench_scale.table(scale))
+    minutes = 60 if arguments.long else 3
+    hours = bench_scale.hours(model, samples, minutes)
+    print(f"\none stream of {minutes} minutes, tenth by tenth: {' '.join(f'{cost:.1f}' for cost in hours)} ms")
+    if arguments.plot:
+        plot(arguments.plot, peers, scale, hours)
 
 
 if __name__ == "__main__":

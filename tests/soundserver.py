@@ -42,6 +42,7 @@ class SoundServer:
         self.processes: list[subprocess.Popen[bytes]] = []
         self._to_say: queue.Queue[Samples] = queue.Queue()
         self.written = 0  # samples that the microphone has heard
+        self.said: list[float] = []  # when each began, as time.time() has it
         self._feeding = threading.Event()
         self._writer: threading.Thread | None = None
 
@@ -120,6 +121,7 @@ class SoundServer:
             while self._feeding.is_set():
                 if not len(said) and not self._to_say.empty():
                     said = self._to_say.get()
+                    self.said.append(time.time())
                 piece = noise.copy()
                 piece[: len(said[:PIECE])] = said[:PIECE]
                 said = said[PIECE:]

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from model.detector import Detector
+from model.detector import Detection, Detector
 from model.frontend import SAMPLE_RATE, Samples
 from model.modelfile import load, shipped
 
@@ -42,12 +42,26 @@ class Report:
     heard: list[str] = field(default_factory=list)  # log lines
     wrong: list[str] = field(default_factory=list)
 
+    def told(self) -> list[str]:
+        """What the log says was heard."""
+        return [line.partition("heard ")[2] for line in self.heard if 'heard "' in line]
+
+    def difference(self, expected: list[Detection]) -> str:
+        """The first that differs among those that both have by now."""
+        pairs = zip(self.told(), map(as_logged, expected), strict=False)
+        return next((f"{one}, not {other}" for one, other in pairs if one != other), "")
+
     def check_memory(self) -> str:
         """Note growth beyond the first minutes; a line about it."""
         settled = [size for second, size in self.memory if second >= SETTLED] or [self.memory[-1][1]]
         if max(settled) - settled[0] > GROWTH:
             self.wrong.append(f"memory grew from {settled[0]:.1f} to {max(settled):.1f} MB")
         return f"memory {settled[0]:.1f} MB after {SETTLED} s, {settled[-1]:.1f} at the end, {max(settled):.1f} at most"
+
+
+def as_logged(detection: Detection) -> str:
+    """As the daemon's log puts it."""
+    return f'"{detection.word}" score {detection.score:.2f} at {detection.seconds:.2f} s'
 
 
 def stream(seconds: int) -> Iterator[Samples]:
@@ -99,20 +113,20 @@ def fast(seconds: int, say=print) -> Report:
         expected += detector.push(samples)
         fed += PIECE
         report.memory.append((fed, rss(process.pid)))
-        if fed % 3_600 == 0:
+        if fed % 600 == 0:
             rate = fed / (time.monotonic() - begin)
-            say(f"{fed // 3_600} h, {len(expected)} heard, {report.memory[-1][1]:.1f} MB, {rate:.0f} x real time")
+            say(f"{fed / 3_600:.2f} h, {len(expected)} heard, {report.memory[-1][1]:.1f} MB, {rate:.0f} x real time")
+            if report.difference(expected):  # no need to wait for the end of the day
+                break
     expected += detector.flush()
     process.stdin.close()
     if process.wait(600):
         report.wrong.append(f"it ended with {process.returncode}")
     log.join(60)
-    told = [line.partition("heard ")[2] for line in report.heard if "heard " in line and "end of" not in line]
-    should = [f'"{each.word}" score {each.score:.2f} at {each.seconds:.2f} s' for each in expected]
+    told, should = report.told(), list(map(as_logged, expected))
     say(f"{len(told)} detections, {len(should)} by scoring the samples in one piece")
     if told != should:
-        first = next((pair for pair in zip(told, should, strict=False) if pair[0] != pair[1]), "in their number")
-        report.wrong.append(f"detections differ: {first}")
+        report.wrong.append(f"detections differ: {report.difference(expected) or 'in their number'}")
     if not should:
         report.wrong.append("the stream holds no word that can be heard")
     if f"{fed:.1f} s, {len(should)} heard" not in report.heard[-1]:

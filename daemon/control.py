@@ -86,6 +86,7 @@ class ControlServer:
             if self.path.stat().st_ino == self._inode:  # by now it could be another daemon's
                 self.path.unlink()
         with self._lock:
+            self._watchers.clear()
             for each in (self._listening, *self._clients):
                 with contextlib.suppress(OSError):
                     each.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for it
@@ -133,7 +134,7 @@ class ControlServer:
         with self._lock:
             self._watchers.add(events)
         try:
-            while events in self._watchers:
+            while events in self._watchers and not self._closed.is_set():
                 with contextlib.suppress(queue.Empty):
                     _send(client, events.get(timeout=1.0))
         finally:

@@ -1,7 +1,7 @@
 """Requests of the control socket in, answers out; what they change is changed between two blocks, by the loop.
 
-Requests: ``{"command": "status"}``, ``watch``, ``mute`` (optional ``minutes``), ``unmute``, ``trigger`` (``word``).
-An answer holds ``error``, one sentence, if it could not be done.
+Requests: ``{"command": "status"}``, ``watch``, ``mute`` (optional ``minutes``), ``unmute``, ``trigger`` (``word``),
+``reload``, and those of `View`. An answer holds ``error``, one sentence, if it could not be done.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ import numpy as np
 import daemon
 from daemon.control import Answer, ControlServer, Request
 from daemon.errors import ChimedError
+from daemon.reload import Reloader
 from daemon.service import Service
+from daemon.view import View
 from daemon.words import Plan
 from model.detector import Detection, Detector
 from model.frontend import FRAME, FRAME_STEPS, FloatArray
@@ -38,9 +40,11 @@ class RefusedError(ChimedError):
 class Answers:
     """Answers for a service through a server."""
 
-    def __init__(self, service: Service, server: ControlServer) -> None:
+    def __init__(self, service: Service, server: ControlServer, reloader: Reloader) -> None:
         self._service = service
         self._server = server
+        self._reloader = reloader
+        self._view = View(service, reloader)
         self._started = time.monotonic()
         self._detector: Detector | None = None
         self._recent: deque[dict[str, Any]] = deque(maxlen=KEPT)
@@ -64,6 +68,9 @@ class Answers:
             "mute": self._mute,
             "unmute": self._unmute,
             "trigger": self._trigger,
+            "reload": self._reload,
+            "window": self._window,
+            "samples": self._view.samples,
         }
         command = request.get("command")
         if not isinstance(command, str) or command not in commands:
@@ -127,11 +134,21 @@ class Answers:
         self._service.trigger(word)
         return {"triggered": word}
 
+    def _reload(self, _request: Request) -> Answer:
+        self._reloader.reload()
+        if self._service.complaint:
+            raise RefusedError(self._service.complaint)
+        return {"state": self._service.state}
+
+    def _window(self, request: Request) -> Answer:
+        return self._view.window(request, list(self._recent)) | {"level": self._level()}
+
     def _follow(self, detector: Detector, detections: list[Detection]) -> None:
         self._detector = detector
         for detection in detections:
             now = datetime.datetime.now().astimezone().isoformat(timespec="milliseconds")
-            self._recent.append({"word": detection.word, "score": round(detection.score, 4), "time": now})
+            heard = {"word": detection.word, "score": round(detection.score, 4), "time": now}
+            self._recent.append(heard | {"sample": detection.sample})
             if self._server.watched:
                 self._server.publish({"event": "detection"} | self._recent[-1])
         if self._server.watched:

@@ -116,6 +116,8 @@ def _add_remote(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     status.add_argument("--json", action="store_true", help="one JSON object")
     watch = add("watch", "daemon.watch", "show level, posteriors and thresholds live")
     watch.add_argument("--json", action="store_true", help="one JSON object a line for each block and detection")
+    monitor = add("monitor", "daemon.monitor", "show in a browser what it hears, and set thresholds")
+    monitor.add_argument("--port", type=_port, default=0, metavar="N", help="of the address (default: a free one)")
     mute = add("mute", "daemon.remote", "close the microphone")
     mute.add_argument("minutes", type=float, nargs="?", metavar="MINUTES", help="for so long (default: until unmute)")
     add("unmute", "daemon.remote", "open it again")
@@ -140,6 +142,13 @@ def _threshold(text: str) -> float:
     value = float(text)
     if not 0.0 <= value < 1.0:
         raise argparse.ArgumentTypeError(f"a threshold lies between 0 and 1, not {text}")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65_535:
+        raise argparse.ArgumentTypeError(f"a port is a number up to 65535, not {text}")
     return value
 
 

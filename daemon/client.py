@@ -29,14 +29,14 @@ def ask(path: Path | None, command: str, **arguments: Any) -> dict[str, Any]:
 @contextmanager
 def conversation(path: Path | None, command: str, **arguments: Any) -> Iterator[Iterator[dict[str, Any]]]:
     """The answer and whatever follows it, until the daemon ends. Raises ControlError."""
-    path = path or _usual_path()
+    path = path or usual_path()
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(PATIENCE)
         try:
             connection.connect(str(path))
             connection.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
         except OSError as error:
-            raise _no_answer(path, error) from error
+            raise no_answer(path, error) from error
         with connection.makefile("rb") as lines:
             yield _read(path, lines)
 
@@ -49,11 +49,12 @@ def _read(path: Path, lines: Any) -> Iterator[dict[str, Any]]:
                 raise ControlError(answer["error"])
             yield answer
     except (OSError, ValueError) as error:
-        raise _no_answer(path, error) from error
+        raise no_answer(path, error) from error
     raise ControlError(f"{path}: chimed has stopped")
 
 
-def _no_answer(path: Path, error: Exception) -> ControlError:
+def no_answer(path: Path, error: Exception) -> ControlError:
+    """Why nothing came back, in words."""
     if isinstance(error, FileNotFoundError | ConnectionRefusedError):
         return ControlError(f"no chimed is running, or not as this user (nothing answers at {path})")
     if isinstance(error, TimeoutError):
@@ -61,7 +62,7 @@ def _no_answer(path: Path, error: Exception) -> ControlError:
     return ControlError(f"{path}: {getattr(error, 'strerror', None) or error}")
 
 
-def _usual_path() -> Path:
+def usual_path() -> Path:
     """The user's own daemon if there is one, else the system's."""
     own = socket_path() or SYSTEM_SOCKET
     # os.path, since the system's folder is root's alone, and then there is nothing to see for others

@@ -29,7 +29,7 @@ class Reloader:
         service: Service,
         notifier: Notifier,
     ) -> None:
-        self._settings = settings
+        self.settings = settings  # those in force
         self._read = read
         self._apply = apply
         self._service = service
@@ -49,7 +49,7 @@ class Reloader:
         else:
             self._service.complaint = ""
             self._service.adopt(plan)
-            self._apply(self._settings, settings)
-            self._settings = settings
+            self._apply(self.settings, settings)
+            self.settings = settings
             log.info("configuration read again; listening for %s", plan)
         self._service.tell(**({"READY": 1} if self._service.ready else {}))

@@ -87,11 +87,11 @@ def _listen(args: argparse.Namespace, portaudio: PortAudio) -> int:
         service = Service(source, plan, player, hooks, notifier, mute, alive=lambda: not portaudio.hung)
         _keep(service, settings)
         stack.callback(service.close)
-        if control is not None:
-            control.start(Answers(service, control).handle)
         apply = functools.partial(_apply, args, portaudio, service, hooks)
         reloader = Reloader(settings, lambda: _settings(args), apply, service, notifier)
         _reload_on_signal(lambda: service.ask(reloader.reload))
+        if control is not None:
+            control.start(Answers(service, control, reloader).handle)
         stack.callback(hooks.stop)  # they end while the rest is taken down
         stack.callback(notifier.send, STOPPING=1)
         stack.callback(_ignore_signals)

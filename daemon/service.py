@@ -164,6 +164,16 @@ class Service:
         return self._listener.heard / SAMPLE_RATE
 
     @property
+    def detector(self) -> Detector:
+        """What listens now, with the last 10 s."""
+        return self._listener.detector
+
+    @property
+    def origin(self) -> int:
+        """Where the detector's stream began, in samples since the start."""
+        return self._listener.origin
+
+    @property
     def ready(self) -> bool:
         """Whether audio flowed."""
         return self._ready

@@ -322,7 +322,7 @@ def test_recordings_that_cannot_be_aligned_are_counted_with_their_reason(tmp_pat
     (folder / "slt" / "slt1.wav").write_bytes(b"not audio")
     (speaker,) = align_all([folder], tmp_path / "cache", 1)
     assert speaker.left_out["unknown word 'glorpified'"] == 1
-    assert any(reason.startswith("cannot be read") for reason in speaker.left_out)
+    assert any(reason.startswith("not readable as audio") for reason in speaker.left_out)
     assert len(speaker.utterances) + sum(speaker.left_out.values()) == len(SENTENCES)
 
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 from conftest import DATA, Chimed, user_environment
 from soundserver import SoundServer, private
@@ -57,7 +58,11 @@ def latencies(times: int = TIMES) -> list[float]:
 def main() -> None:
     """Print the median and the spread."""
     times = int(sys.argv[1]) if len(sys.argv) > 1 else TIMES
-    found = latencies(times)
+    try:
+        found = latencies(times)
+    except pytest.skip.Exception as missing:
+        print(f"latency through PulseAudio left out: {missing}")
+        return
     low, median, high = np.percentile(found, [10, 50, 90]) * 1000
     print(f"from the word's end to the hook's start, {len(found)} of {3 * times} words heard through PulseAudio:")
     print(f"  median {median:.0f} ms, 10 % below {low:.0f} ms, 10 % above {high:.0f} ms")

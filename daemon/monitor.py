@@ -131,13 +131,15 @@ class Site:
 
     async def view(self, connection: ServerConnection) -> None:
         """One open page, to its end: what it asks, one thing after the other."""
+        from websockets.exceptions import ConnectionClosed
+
         self._viewers += 1
         relay = Relay(self._socket)
         try:
             async for message in connection:
                 await connection.send(await relay.answer(message))
-        except OSError:
-            pass  # it went away
+        except ConnectionClosed:
+            pass  # in the middle of something
         finally:
             self._viewers -= 1
             relay.close()

@@ -43,7 +43,7 @@ class Terminal:
             if not data:
                 return
 
-    def wait_for(self, text: str, count: int = 1, seconds: float = 120) -> None:
+    def wait_for(self, text: str, count: int = 1, seconds: float = 240) -> None:
         """Return once this was shown so many times since the start; fails if it does not come."""
         deadline = time.monotonic() + seconds
         with self._news:
@@ -58,7 +58,7 @@ class Terminal:
         """Press some keys, one after the other."""
         os.write(self._own, keys.encode())
 
-    def end(self, seconds: float = 120) -> int:
+    def end(self, seconds: float = 240) -> int:
         """The exit status, once it ended by itself; the screen is complete then."""
         code = self.process.wait(seconds)
         self._reader.join(10)

@@ -73,6 +73,7 @@ def _limit_threads() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from training.adapt_cli import add_adapt
     from training.build_cli import add_build
     from training.evaluate_cli import add_evaluate
     from training.record_cli import add_record
@@ -135,9 +136,8 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--seed", type=int, default=0)
     fit.set_defaults(run=_fit)
 
-    add_evaluate(commands)
-    add_record(commands)
-    add_review(commands)
+    for add in (add_evaluate, add_record, add_adapt, add_review):
+        add(commands)
 
     legacy = commands.add_parser("import", help="turn the assignment's model.json and model.h5 into a model file")
     legacy.add_argument("architecture", type=Path, metavar="JSON")

@@ -1,0 +1,153 @@
+"""`chimed-train adapt`: its options, and what it prints."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from model.modelfile import Model
+    from training.adapt import Sounds
+
+SECONDS_PER_ROW, SECONDS_TO_MEASURE = 0.02, 15.0  # on two cores of a laptop; the pace so far corrects it
+
+
+def add_adapt(commands: Any) -> None:
+    """Add the command to a parser's sub-commands (what `add_subparsers` gives)."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "adapt",
+        help="fine-tune a model to one voice with 5 to 30 recordings",
+        description="Changes a trained model a little, so that it hears one voice better. Each recording is held back "
+        "once, and the words heard and the false accepts on what was held back are shown, before and after; a model "
+        "that hears worse is not written. So that the model does not forget other voices, the speech synthesisers of "
+        "this machine say the word and other words beside the recordings.",
+    )
+    parser.add_argument("model", metavar="NPZ", help="the model file to begin with, or the name of one that ships")
+    parser.add_argument(
+        "--positives", type=Path, nargs="+", required=True, metavar="DIR", help="recordings of the word by this voice"
+    )
+    parser.add_argument(
+        "--negatives", type=Path, nargs="*", default=[], metavar="DIR", help="other speech and sounds, not the word"
+    )
+    parser.add_argument(
+        "--backgrounds", type=Path, nargs="*", default=[], metavar="DIR", help="noise without speech, such as the room"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="NPZ", help="the model file to write")
+    parser.add_argument(
+        "--synthetic",
+        type=_count(0),
+        default=400,
+        metavar="N",
+        help="utterances of other words by synthetic voices, and half as many of the word (default: %(default)s)",
+    )
+    parser.add_argument("--batches", type=_count(1), default=150, metavar="N", help="of a training (default: 150)")
+    parser.add_argument("--rows", type=_count(1), default=16, metavar="N", help="parallel streams (default: 16)")
+    parser.add_argument("--learning-rate", type=_positive, default=3e-4, metavar="X", help="default: %(default)s")
+    parser.add_argument("--folds", type=_count(2), default=3, metavar="N", help="trainings that hold recordings back")
+    parser.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="keeps synthetic voices")
+    parser.add_argument(
+        "--threads", type=_count(1), default=os.cpu_count() or 1, metavar="N", help="default: all cores"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(run=run)
+
+
+def _count(least: int) -> Any:
+    def check(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= 100_000:
+            raise argparse.ArgumentTypeError(f"a whole number from {least} on is wanted")
+        return int(text)
+
+    return check
+
+
+def _positive(text: str) -> float:
+    try:
+        if 0 < (value := float(text)) < 1:
+            return value
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError("a number between 0 and 1 is wanted")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Adapt, print before and after, and write the model file. Raises TrainingError if it would hear worse."""
+    from model.modelfile import save
+    from training.adapt import Folds, adapt, titles
+    from training.errors import TrainingError
+    from training.progress import Journey, travel
+    from training.tune import Gentle, Tuner
+
+    start = _model(arguments.model)
+    sounds = _sounds(arguments, start)
+    folds = Folds(sounds, arguments.folds, arguments.seed)
+    gentle = Gentle(
+        batches=arguments.batches,
+        rows=arguments.rows,
+        learning_rate=arguments.learning_rate,
+        seed=arguments.seed,
+        threads=arguments.threads,
+    )
+    once = arguments.batches * arguments.rows * SECONDS_PER_ROW
+    journey = Journey({title: once if "training" in title else SECONDS_TO_MEASURE for title in titles(folds.count)})
+    travel(journey)
+    outcome = adapt(start, sounds, Tuner(start, gentle), folds, journey.begin)
+    travel(None)
+    print(outcome.table())  # noqa: T201 - a command's answer
+    if outcome.refused:
+        raise TrainingError(f"{arguments.output} is not written: {outcome.refused}; more recordings may help")
+    save(arguments.output, outcome.model)
+    print(f"written: {arguments.output}", file=sys.stderr)  # noqa: T201
+
+
+def _model(name: str) -> Model:
+    from model.modelfile import load, shipped
+
+    ships = shipped()
+    if not Path(name).exists() and (stem := name.removesuffix(".npz")) in ships:
+        return load(ships[stem])
+    return load(name)
+
+
+def _sounds(arguments: argparse.Namespace, start: Model) -> Sounds:
+    """The recordings and what synthetic voices add to them."""
+    from training import corpus
+    from training.adapt import Sounds, coloured_noise, words
+    from training.errors import TrainingError
+
+    cache = arguments.work / "cache"
+    own = words(arguments.positives, cache)
+    negatives = corpus.load(arguments.negatives, cache, "other sound") if arguments.negatives else None
+    noise = (
+        corpus.load(arguments.backgrounds, cache, "backgrounds")
+        if arguments.backgrounds
+        else coloured_noise(arguments.seed)
+    )
+    said = spoken = None
+    if arguments.synthetic:
+        folder = _speak(start.word, arguments.work, arguments.synthetic, arguments.seed)
+        said = corpus.load([folder / "positives"], cache, "synthetic voices, the word")
+        spoken = corpus.load([folder / "negatives"], cache, "synthetic voices, other words")
+    elif negatives is None:
+        raise TrainingError("without synthetic voices (--synthetic 0), name folders of other sound with --negatives")
+    return Sounds(own, said, negatives, spoken, noise)
+
+
+def _speak(word: str, work: Path, count: int, seed: int) -> Path:
+    """The folder in which synthetic voices say the word and `count` other things; made once."""
+    import re
+
+    from training.speak import MANIFEST, speak_corpus
+    from training.vocabulary import vocabulary
+
+    folder: Path = work / f"spoken-{re.sub(r'[^a-z0-9]+', '-', word.lower())}-{count}-{seed}"
+    if not (folder / "negatives" / MANIFEST).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        listed = folder / "words.txt"
+        # words of a phrase are drawn one by one
+        listed.write_text("\n".join(text for text in vocabulary(word) if " " not in text))
+        speak_corpus(word, folder, max(1, count // 2), count, seed, listed)
+    return folder

@@ -157,6 +157,10 @@ def test_too_few_recordings_are_refused_and_silence_around_words_is_cut(tmp_path
     soundfile.write(tmp_path / "3.flac", tones(3, [(1, 800)], 3), SAMPLE_RATE)
     found = words([tmp_path], tmp_path / "cache")
     assert all(clip.length / SAMPLE_RATE == pytest.approx(TONE_SECONDS + 0.07, abs=0.03) for clip in found.clips)
+    # one that was cut to the word already stays as it is, down to a soft end
+    soundfile.write(tmp_path / "cut.wav", tones(0.4, [(0.05, 800)], 4), SAMPLE_RATE)
+    again = words([tmp_path], tmp_path / "cache")
+    assert max(clip.length for clip in again.clips) == round(0.4 * SAMPLE_RATE)
 
 
 def test_every_training_begins_with_the_same_weights_and_ends_near_them(tmp_path: Path) -> None:

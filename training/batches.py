@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,8 +28,8 @@ from model.frontend import (
     StreamingSpectrogram,
 )
 from model.network import CARRY
-from training import corpus
-from training.scenes import Material, Recipe, Scenes, colours
+from training import corpus, phones
+from training.scenes import Int8Array, Labels, Material, Recipe, Scenes, colours
 
 CHUNK_STEPS = 32 * FRAME_STEPS  # 352 steps, 2.55 s
 CHUNK_SAMPLES = CHUNK_STEPS * STEP
@@ -37,33 +38,45 @@ CHUNK_COLUMNS = CHUNK_STEPS * 4 + CARRY  # 1419
 
 
 class Batch(NamedTuple):
-    """columns: (rows, 1419, bins) features; target, weight: (rows, 352); fresh: (rows,), 1 where a stream begins."""
+    """Rows of streams, side by side.
+
+    columns: (rows, 1419, bins) features; target, weight, phone, event: (rows, 352), see `scenes.Labels`; fresh:
+    (rows,), 1 where a stream begins.
+    """
 
     columns: FloatArray
     target: FloatArray
     weight: FloatArray
+    phone: Int8Array
+    event: Int8Array
     fresh: FloatArray
 
 
 @dataclass(frozen=True)
 class Folders:
-    """Where the material lies; `cache` keeps it decoded."""
+    """Where the material lies; `cache` keeps it decoded. says: what all recordings of a folder say."""
 
     positives: tuple[Path, ...]
     spoken: tuple[Path, ...]
     speech: tuple[Path, ...]
     noise: tuple[Path, ...]
     cache: Path
+    says: tuple[tuple[Path, str], ...] = ()
 
-    def load(self, split: str) -> Material:
-        """Decode (the first time) and map the recordings."""
-        return Material(
-            positives=corpus.load(self.positives, self.cache, "positives"),
-            spoken=corpus.load(self.spoken, self.cache, "synthetic negatives"),
-            speech=corpus.load(self.speech, self.cache, "speech"),
-            noise=corpus.load(self.noise, self.cache, "noise"),
-            split=split,
-        )
+    def load(self, split: str, word: str | None = None) -> Material:
+        """Decode (the first time) and map the recordings.
+
+        word: what the positives say; with it, the phones of all recordings with a known text are found, too.
+        """
+        positives = corpus.load(self.positives, self.cache, "positives")
+        spoken = corpus.load(self.spoken, self.cache, "synthetic negatives")
+        speech = corpus.load(self.speech, self.cache, "speech")
+        noise = corpus.load(self.noise, self.cache, "noise")
+        tracks = {}
+        if word:
+            texts = phones.texts((spoken, speech), self.says) | {clip.path: word for clip in positives.clips}
+            tracks = phones.tracks(texts, self.cache, os.cpu_count() or 1)
+        return Material(positives, spoken, speech, noise, split, tracks)
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,7 @@ class Plan:
     front_end: FrontEnd
     recipe: Recipe
     seed: int
+    phones_of: str | None = None  # the word, if the phones of all recordings are to be taught beside it
     rows: int = 32
     epoch_steps: int = 250
     restart: float = 0.06  # chance that a row begins a new stream at a chunk: a stream lasts 40 s on average
@@ -95,7 +109,7 @@ class _Row:
         self._carry: FloatArray | None = None
         self._step = 0
 
-    def chunk(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def chunk(self) -> tuple[FloatArray, Labels]:
         count = CHUNK_SAMPLES + (LOOK_AHEAD if self._carry is None else 0)
         columns = self._spectrogram.push(self._scenes.take(count))
         frames = [
@@ -104,9 +118,9 @@ class _Row:
         ]
         features = np.concatenate(frames if self._carry is None else [self._carry, *frames])
         self._carry = features[-CARRY:]
-        target, weight = self._scenes.labels(self._step, CHUNK_STEPS)
+        labels = self._scenes.labels(self._step, CHUNK_STEPS)
         self._step += CHUNK_STEPS
-        return features, target, weight
+        return features, labels
 
 
 def epoch(plan: Plan, material: Material, number: int) -> Iterator[Batch]:
@@ -124,15 +138,16 @@ def epoch(plan: Plan, material: Material, number: int) -> Iterator[Batch]:
         for row, new in zip(rows, fresh, strict=True):
             if new:
                 row.reset()
-            chunks.append(row.chunk())
-        columns, target, weight = (np.stack(part) for part in zip(*chunks, strict=True))
-        yield Batch(columns, target, weight, fresh.astype(np.float32))
+            features, labels = row.chunk()
+            chunks.append((features, *labels))
+        columns, target, weight, phone, event = (np.stack(part) for part in zip(*chunks, strict=True))
+        yield Batch(columns, target, weight, phone, event, fresh.astype(np.float32))
 
 
 def _produce(plan: Plan, first: int, queue: Any) -> None:
     from queue import Full
 
-    material = plan.folders.load("train")
+    material = plan.folders.load("train", plan.phones_of)
     parent = multiprocessing.parent_process()
     for number in itertools.count(first):
         for batch in epoch(plan, material, number):

@@ -23,42 +23,6 @@ def _speak(arguments: argparse.Namespace) -> None:
     )
 
 
-def _fit(arguments: argparse.Namespace) -> None:
-    from model.frontend import FrontEnd
-    from model.modelfile import load
-    from training.batches import Folders, Plan
-    from training.fit import Fit, Schedule
-    from training.scenes import Recipe
-    from training.stopping import Stopping
-
-    folders = Folders(
-        positives=tuple(arguments.positives),
-        spoken=tuple(arguments.spoken),
-        speech=tuple(arguments.speech),
-        noise=tuple(arguments.noise),
-        cache=arguments.work / "cache",
-    )
-    plan = Plan(
-        folders,
-        FrontEnd(arguments.scaling),
-        Recipe(),
-        arguments.seed,
-        rows=arguments.rows,
-        epoch_steps=arguments.epoch_batches,
-    )
-    schedule = Schedule(
-        epochs=arguments.epochs,
-        learning_rate=arguments.learning_rate,
-        measure_every=arguments.measure_every,
-        threads=arguments.threads,
-        stopping=Stopping(arguments.stop_at, arguments.patience) if arguments.stop_at is not None else None,
-    )
-    start = load(arguments.start) if arguments.start else None
-    fit = Fit(arguments.word, plan, schedule, arguments.work / arguments.run_name, start)
-    fit.run()
-    fit.export(arguments.output)
-
-
 def _import(arguments: argparse.Namespace) -> None:
     from model.modelfile import save
     from training.legacy import import_assignment
@@ -76,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     from training.adapt_cli import add_adapt
     from training.build_cli import add_build
     from training.evaluate_cli import add_evaluate
+    from training.fit_cli import add_fit
     from training.record_cli import add_record
     from training.review_cli import add_review
     from training.stitch_cli import add_stitch
@@ -103,40 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     add_stitch(commands)
     add_build(commands)
 
-    fit = commands.add_parser("fit", help="train the network on folders of recordings")
-    fit.add_argument("word", help="the word or phrase, as the model file will name it")
-    fit.add_argument(
-        "--positives", type=Path, nargs="+", required=True, metavar="DIR", help="recordings of the word alone"
-    )
-    fit.add_argument("--spoken", type=Path, nargs="+", required=True, metavar="DIR", help="synthetic negatives")
-    fit.add_argument(
-        "--speech", type=Path, nargs="+", required=True, metavar="DIR", help="real speech without the word"
-    )
-    fit.add_argument("--noise", type=Path, nargs="+", required=True, metavar="DIR", help="noise without speech")
-    fit.add_argument("-o", "--output", type=Path, required=True, metavar="NPZ", help="the model file to write")
-    fit.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="decoded audio, checkpoints, log")
-    fit.add_argument("--run-name", default="run", help="folder of this training below --work (default: %(default)s)")
-    fit.add_argument("--scaling", default="log", choices=("log", "relative", "power"), help="features to train on")
-    fit.add_argument("--epochs", type=int, default=40)
-    fit.add_argument("--epoch-batches", type=int, default=250, help="of 2.55 s of every stream (default: %(default)s)")
-    fit.add_argument("--start", type=Path, metavar="NPZ", help="begin with the weights of this model file")
-    fit.add_argument("--rows", type=int, default=32, help="parallel streams (default: %(default)s)")
-    fit.add_argument("--learning-rate", type=float, default=1e-3)
-    fit.add_argument("--measure-every", type=int, default=5, metavar="EPOCHS", help="default: %(default)s")
-    fit.add_argument(
-        "--stop-at",
-        type=float,
-        metavar="FA_PER_HOUR",
-        help="stop when the words heard at so many false accepts an hour no longer grow, and keep the best weights",
-    )
-    fit.add_argument(
-        "--patience", type=int, default=4, metavar="N", help="measurements without a better one (default: %(default)s)"
-    )
-    fit.add_argument("--threads", type=int, default=1, help="for TensorFlow (default: %(default)s)")
-    fit.add_argument("--seed", type=int, default=0)
-    fit.set_defaults(run=_fit)
-
-    for add in (add_evaluate, add_record, add_adapt, add_review):
+    for add in (add_fit, add_evaluate, add_record, add_adapt, add_review):
         add(commands)
 
     legacy = commands.add_parser("import", help="turn the assignment's model.json and model.h5 into a model file")

@@ -19,6 +19,7 @@ from model.network import CARRY
 from training.batches import CHUNK_COLUMNS, CHUNK_STEPS, Batch
 from training.decode import Int16Array
 from training.errors import TrainingError
+from training.phones import UNKNOWN
 from training.shards import Dataset, Labels
 
 CHUNKS = -(-CLIP_STEPS // CHUNK_STEPS)  # of one example: 4
@@ -64,9 +65,10 @@ def epoch(data: Dataset, front_end: FrontEnd, rows: int, seed: int, number: int)
         examples = [data[int(i)] for i in order[first : first + rows]]
         columns = np.stack([features(audio, front_end) for audio, _ in examples], axis=1)
         target, weight = (np.stack(part, axis=1) for part in zip(*(targets(y) for _, y in examples), strict=True))
+        unknown = np.full(target[0].shape, UNKNOWN, np.int8)  # neither phones nor places of words are stored
         for chunk in range(CHUNKS):
             fresh = np.full(rows, chunk == 0, np.float32)
-            yield Batch(columns[chunk], target[chunk], weight[chunk], fresh)
+            yield Batch(columns[chunk], target[chunk], weight[chunk], unknown, unknown, fresh)
 
 
 class Batches:

@@ -21,11 +21,13 @@ from tqdm import tqdm
 
 from model.modelfile import Model
 from model.network import UNITS
+from training import losses
 from training.batches import CHUNK_STEPS, Batch, Plan, Producer
 from training.corpus import Corpus
 from training.errors import TrainingError
 from training.evaluate import THRESHOLDS, FalseAccepts, Recall
 from training.export import export
+from training.phones import NAMES
 from training.progress import bar
 from training.scalars import Scalars, line, of
 from training.scenes import Material
@@ -45,6 +47,10 @@ class Schedule:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-3
     averaging: float = 0.998  # of the weights, per batch
+    phone_weight: float = 0.1  # of the phones' cross-entropy against the word's, where the plan has phones
+    event_from: float = 1.0  # share of the epochs after which the loss is by events, not by steps
+    event_weight: float = 0.1  # of the loss by events then; the loss by steps keeps 0.3
+    negative_weight: float = 1.0  # of a stretch without the word against a word, in the loss by events
     measure_every: int = 5  # epochs
     threads: int = 1
     stopping: Stopping | None = None
@@ -70,7 +76,7 @@ class Fit:
         keras.utils.set_random_seed(plan.seed)
         self._word, self._plan, self._schedule, self._folder = word, plan, schedule, folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._twin = build(plan.front_end.bins, columns=None)
+        self._twin = build(plan.front_end.bins, columns=None, phones=len(NAMES) if plan.phones_of else 0)
         self._start = start.training if start else None
         if start:
             if start.front_end != plan.front_end:
@@ -80,8 +86,8 @@ class Fit:
         self._optimizer = keras.optimizers.AdamW(
             self._learning_rate(0), weight_decay=schedule.weight_decay, clipnorm=1.0
         )
-        self._optimizer.build(self._twin.clip.trainable_variables)
-        self._variables = [*self._twin.clip.variables, *self._optimizer.variables]
+        self._optimizer.build(self._twin.stream.trainable_variables)
+        self._variables = [*self._twin.stream.variables, *self._optimizer.variables]
         self._average = [np.array(variable) for variable in self._twin.clip.weights]
         self._epoch = 0
         self._progress, self._best = Progress(), self._average
@@ -100,18 +106,24 @@ class Fit:
         averages = [tf.Variable(value, trainable=False) for value in self._average]
         self._average_variables = averages
 
+        phone_weight = self._schedule.phone_weight
+
         @tf.function(jit_compile=False)  # XLA unrolls the loop over the steps and takes minutes and gigabytes
-        def step(columns: Any, target: Any, weight: Any, state1: Any, state2: Any, keep: Any) -> Any:
+        def step(batch: Any, state1: Any, state2: Any, keep: Any, by_steps: Any, by_events: Any) -> Any:
             with tf.GradientTape() as tape:
-                posterior, state1, state2 = stream([columns, state1, state2], training=True)
+                posterior, state1, state2, *phones = stream([batch.columns, state1, state2], training=True)
                 posterior = tf.clip_by_value(posterior[:, :, 0], 1e-6, 1 - 1e-6)
-                entropy = -target * tf.math.log(posterior) - (1 - target) * tf.math.log(1 - posterior)
-                loss = tf.reduce_sum(weight * entropy) / tf.reduce_sum(weight)
+                loss = by_steps * losses.steps(posterior, batch.target, batch.weight)
+                if self._schedule.event_from < 1:
+                    loss += by_events * losses.events(posterior, batch.event, self._schedule.negative_weight)
+                word_loss = loss
+                if phones:
+                    loss += phone_weight * losses.phones(phones[0], batch.phone)
             variables = stream.trainable_variables
             optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
             for average, variable in zip(averages, self._twin.clip.weights, strict=True):
                 average.assign(keep * average + (1 - keep) * variable.value)
-            return loss, state1, state2
+            return word_loss, loss, state1, state2
 
         return step
 
@@ -152,7 +164,9 @@ class Fit:
         """What decides the course of the training, as JSON keeps it."""
         plan = asdict(self._plan)
         plan["folders"] = {
-            name: [str(path) for path in paths] for name, paths in plan["folders"].items() if name != "cache"
+            name: [str(path) for path in paths]
+            for name, paths in plan["folders"].items()
+            if name not in ("cache", "says")
         }
         ignored = ("threads",) if self._schedule.stopping else ("threads", "measure_every", "stopping")
         schedule = {key: value for key, value in asdict(self._schedule).items() if key not in ignored}
@@ -166,7 +180,7 @@ class Fit:
         self._restore()
         if not self._finished():
             # before anything is computed: a folder that is wrong, or changes later, must not cost hours
-            development = self._plan.folders.load("dev")
+            development = self._plan.folders.load("dev", self._plan.phones_of)
             producer = Producer(self._plan, self._epoch)
             scalars = Scalars(self._folder / "events")
             try:
@@ -184,22 +198,27 @@ class Fit:
         return self._epoch >= self._schedule.epochs or bool(stopping and self._progress.since >= stopping.patience)
 
     def _run_epoch(self, producer: Producer, development: Material, scalars: Scalars) -> None:
-        losses = []
+        history = []
         state1 = state2 = np.zeros((self._plan.rows, UNITS), np.float32)
         first = self._epoch * self._plan.epoch_steps
         title = f"epoch {self._epoch + 1}/{self._schedule.epochs}"
         part = (self._epoch / self._schedule.epochs, (self._epoch + 1) / self._schedule.epochs)
+        by_events = self._epoch >= self._schedule.event_from * self._schedule.epochs
+        shares = (0.3, self._schedule.event_weight) if by_events else (1.0, 0.0)
         for number in bar(range(first, first + self._plan.epoch_steps), title, "batch", part=part):
             batch: Batch = next(producer)
             going_on = (1 - batch.fresh)[:, None]
             self._optimizer.learning_rate = self._learning_rate(number)
             keep = np.float32(min(self._schedule.averaging, (number + 1) / (number + 10)))
-            loss, state1, state2 = self._step(
-                batch.columns, batch.target, batch.weight, state1 * going_on, state2 * going_on, keep
+            *loss, state1, state2 = self._step(
+                batch, state1 * going_on, state2 * going_on, keep, *(np.float32(share) for share in shares)
             )
-            losses.append(float(loss))
+            history.append([float(part) for part in loss])
         self._epoch += 1
-        entry: dict[str, Any] = {"epoch": self._epoch, "loss": round(float(np.mean(losses)), 5)}
+        word, whole = np.mean(history, axis=0)
+        entry: dict[str, Any] = {"epoch": self._epoch, "loss": round(float(word), 5)}
+        if self._plan.phones_of:
+            entry["phone_loss"] = round(float(whole - word) / self._schedule.phone_weight, 4)
         entry["learning_rate"] = float(f"{self._learning_rate(first):.4g}")
         if self._epoch % self._schedule.measure_every == 0 or self._epoch == self._schedule.epochs:
             model = self.export(self._folder / "latest.npz")
@@ -251,7 +270,7 @@ class Fit:
 def measure(model: Model, material: Material, limit: int = 100) -> dict[str, Any]:
     """False accepts and recall on one split, by threshold; of each folder of words, `limit` at most."""
     recalls = {}
-    for folder, clips in material.words.items():
+    for folder, clips in material.by_folder["positives"].items():
         words = list(_samples(material.positives, clips[:limit]))
         for title, snr in (("quiet", None), ("10 dB", 10.0)):
             recalls[f"{folder}, {title}"] = Recall(model, words, snr_db=snr)

@@ -23,17 +23,20 @@ DROP = 0.2  # the assignment's "keep rate 0.8"; Keras wants the rate that is dro
 
 @dataclass(frozen=True)
 class Twin:
-    """clip: (batch, columns, bins) -> (batch, steps, 1). stream: the same with two (batch, 128) states."""
+    """clip: (batch, columns, bins) -> (batch, steps, 1). stream: the same with two (batch, 128) states in and out.
+
+    phones: the logits of a second task that only training knows are the last output of `stream`, if asked for.
+    """
 
     clip: Any
     stream: Any
 
 
-def build(bins: int = BINS, columns: int | None = CLIP_COLUMNS) -> Twin:
+def build(bins: int = BINS, columns: int | None = CLIP_COLUMNS, phones: int = 0) -> Twin:
     """Build the network; 523 329 parameters for 101 bins, 522 425 of them trainable.
 
     With fewer bins it is the same network with the weights of the other bins left out; columns=None takes
-    spectrograms of any length.
+    spectrograms of any length. With phones, `stream` also says which of so many the first GRU hears.
     """
     gru1 = Gru(UNITS, return_sequences=True, return_state=True, reset_after=True, name="gru1")
     gru2 = Gru(UNITS, return_sequences=True, return_state=True, reset_after=True, name="gru2")
@@ -58,10 +61,13 @@ def build(bins: int = BINS, columns: int | None = CLIP_COLUMNS) -> Twin:
             x = layer(x)
         return x
 
-    def connect(x: Any, state1: Any = None, state2: Any = None) -> tuple[Any, Any, Any]:
+    phone = layers.Dense(phones, name="phone") if phones else None
+
+    def connect(x: Any, state1: Any = None, state2: Any = None) -> tuple[Any, ...]:
         x, state1 = gru1(chain(x, first), initial_state=state1)
-        x, state2 = gru2(chain(x, second), initial_state=state2)
-        return chain(x, third), state1, state2
+        heard = chain(x, second)
+        x, state2 = gru2(heard, initial_state=state2)
+        return chain(x, third), state1, state2, *([phone(heard)] if phone else [])
 
     spectrogram = keras.Input((columns, bins), name="columns")
     clip = keras.Model(spectrogram, connect(spectrogram)[0], name="clip")

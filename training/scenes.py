@@ -6,17 +6,40 @@ microphone, over one noise. Everything random comes from one generator, so a see
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from scipy.signal import oaconvolve
 
-from model.frontend import FULL_SCALE, SAMPLE_RATE, STEP, FloatArray
+from model.frontend import FULL_SCALE, SAMPLE_RATE, STEP, STEP_SPAN, FloatArray
+from model.gate import SMOOTHING
 from training.corpus import Clip, Corpus, Int16Array, to_int16
+from training.phones import SILENT, UNKNOWN, Track
 
 LABEL_STEPS = 50  # ones after the word's end, as in the assignment
+BEFORE_STEPS, AFTER_STEPS = 12, 25  # around the ones: when exactly a word ends is not known that well
+# a step's phone is the one that sounded so many samples (60 ms) before the newest sample that it knows
+PHONE_LAG = SAMPLE_RATE * 60 // 1000
 Range = tuple[float, float]
+Int8Array = npt.NDArray[np.int8]
+
+
+class Labels(NamedTuple):
+    """What each step should say, (n,) each.
+
+    target: 1 after a word, else 0; weight: 0 where the target says nothing; phone: number of the phone, -1 where
+    it is not known; event: 0 where no word may be heard, -1 where it does not matter, else the number of a word
+    (from 1, of those that lie wholly in this stretch) in the steps in which that word should be heard.
+    """
+
+    target: FloatArray
+    weight: FloatArray
+    phone: Int8Array
+    event: Int8Array
 
 
 @dataclass(frozen=True)
@@ -26,13 +49,17 @@ class Recipe:
     scene_seconds: Range = (4.0, 12.0)
     noise_only: float = 0.15  # share of scenes without any speech
     # shares of the events in a scene with speech, in the order: the word, its first part alone, synthetic
-    # negatives, real speech
-    events: tuple[float, float, float, float] = (0.35, 0.04, 0.21, 0.4)
+    # negatives, real speech, pieces of one speaker's real speech joined at random. The latter, since words stitched
+    # from real speech would else be the only events with such joins
+    events: tuple[float, float, float, float, float] = (0.33, 0.04, 0.19, 0.34, 0.1)
     tight: float = 0.35  # share of events that follow the last one without a pause
     tight_seconds: Range = (0.0, 0.08)
     pause_seconds: Range = (0.15, 1.5)
     excerpt_seconds: Range = (0.6, 3.0)  # of a long recording
     first_part: Range = (0.3, 0.75)  # of the word's duration
+    pieces: tuple[int, int] = (2, 6)  # of real speech in a random join
+    piece_seconds: Range = (0.06, 0.35)
+    join_seconds: Range = (0.002, 0.012)  # of a cross-fade
     synthetic_speed: Range = (0.78, 1.28)  # resampling: pitch, formants and tempo together
     real_speed: Range = (0.9, 1.12)
     speech_dbfs: Range = (-45.0, -14.0)  # of a scene
@@ -65,18 +92,41 @@ class Material:
     speech: Corpus  # real negatives
     noise: Corpus
     split: str = "train"
+    tracks: Mapping[str, Track] = field(default_factory=dict)  # phones by path, where they are known
     clips: dict[str, list[Clip]] = field(default_factory=dict)
-    words: dict[str, list[Clip]] = field(default_factory=dict)  # the positives by folder
+    # the same by folder, of those kinds whose folders all have the same share
+    by_folder: dict[str, dict[str, list[Clip]]] = field(default_factory=dict)
+    by_speaker: dict[str, list[Clip]] = field(default_factory=dict)  # the real speech
 
     def __post_init__(self) -> None:
         for name in ("positives", "spoken", "speech", "noise"):
             self.clips[name] = getattr(self, name).split(self.split)
-        for clip in self.clips["positives"]:
-            self.words.setdefault(clip.folder, []).append(clip)
+        for name in ("positives", "spoken"):
+            folders = self.by_folder[name] = {}
+            for clip in self.clips[name]:
+                folders.setdefault(clip.folder, []).append(clip)
+        for clip in self.clips["speech"]:
+            self.by_speaker.setdefault(clip.group, []).append(clip)
+
+
+Span = tuple[int, int, int]  # a phone, its first sample, the sample after its last
+
+
+class _Event(NamedTuple):
+    samples: FloatArray
+    positive: bool
+    phones: list[Span]
 
 
 def _decibel(db: float) -> float:
     return float(10 ** (db / 20))
+
+
+def _fade(samples: FloatArray, fade_in: int, fade_out: int) -> None:
+    """Fade in over so many samples at the beginning and out at the end, or over half of them all, in place."""
+    fade_in, fade_out = (min(fade, len(samples) // (2 if fade_in and fade_out else 1)) for fade in (fade_in, fade_out))
+    samples[:fade_in] *= np.linspace(0, 1, fade_in, dtype=np.float32)
+    samples[len(samples) - fade_out :] *= np.linspace(1, 0, fade_out, dtype=np.float32)
 
 
 def stretch(samples: FloatArray, speed: float) -> FloatArray:
@@ -129,7 +179,7 @@ def colours(rng: np.random.Generator, seconds: int = 30) -> list[FloatArray]:
 class Scenes:
     """An endless row of scenes, read in pieces of any size.
 
-    `take` gives int16 samples; `labels` the target and the weight of every step that begins in a stretch.
+    `take` gives int16 samples; `labels` what every step that begins in a stretch should say.
     """
 
     def __init__(
@@ -146,14 +196,16 @@ class Scenes:
         self._buffer: Int16Array = np.empty(0, np.int16)
         self._made = 0
         self._ends: list[int] = []
+        self._phones: list[tuple[int, int, int]] = []
 
     def take(self, count: int) -> Int16Array:
         """The next `count` samples."""
         parts = [self._buffer]
         missing = count - len(self._buffer)
         while missing > 0:
-            samples, ends = self._scene()
+            samples, ends, phones = self._scene()
             self._ends += [self._made + end for end in ends]
+            self._phones += [(phone, self._made + start, self._made + end) for phone, start, end in phones]
             self._made += len(samples)
             parts.append(samples)
             missing -= len(samples)
@@ -161,21 +213,39 @@ class Scenes:
         self._buffer = joined[count:]
         return joined[:count]
 
-    def labels(self, first: int, count: int) -> tuple[FloatArray, FloatArray]:
-        """Targets and weights of `count` steps from step `first`; the samples they need must have been made.
+    def labels(self, first: int, count: int) -> Labels:
+        """What `count` steps from step `first` should say; the samples they need must have been made.
 
         The 50 steps after the end of a word are ones. The 12 steps before and the 25 after those say nothing
         (weight 0): when exactly a word ends is not known that well.
         """
         target, weight = np.zeros(count, np.float32), np.ones(count, np.float32)
+        event = np.zeros(count, np.int8)
+
+        def stretch_of(start: int, end: int) -> slice:
+            return slice(max(0, start), max(0, end))
+
+        number = 0
         for end in self._ends:
             step = end // STEP - first
-            weight[max(0, step - 12) : max(0, step + 1)] = 0.0
-            target[max(0, step + 1) : max(0, step + 1 + LABEL_STEPS)] = 1.0
-            weight[max(0, step + 1 + LABEL_STEPS) : max(0, step + 1 + LABEL_STEPS + 25)] = 0.0
+            weight[stretch_of(step - BEFORE_STEPS, step + 1)] = 0.0
+            target[stretch_of(step + 1, step + 1 + LABEL_STEPS)] = 1.0
+            weight[stretch_of(step + 1 + LABEL_STEPS, step + 1 + LABEL_STEPS + AFTER_STEPS)] = 0.0
+            event[stretch_of(step - BEFORE_STEPS, step + 1 + LABEL_STEPS + AFTER_STEPS + SMOOTHING)] = -1
+        for end in self._ends:
+            step = end // STEP - first
+            if step - BEFORE_STEPS >= 0 and step + 1 + LABEL_STEPS <= count:
+                number += 1
+                event[step - BEFORE_STEPS : step + 1 + LABEL_STEPS] = number
         weight[target > 0] = 1.0
-        self._ends = [end for end in self._ends if end // STEP > first - 200]
-        return target, weight
+        phone = np.full(count, UNKNOWN, np.int8)
+        for name, start, end in self._phones:
+            steps = [max(0, (at + PHONE_LAG - STEP_SPAN) // STEP + 1 - first) for at in (start, end)]
+            phone[steps[0] : steps[1]] = name
+        oldest = (first - 200) * STEP
+        self._ends = [end for end in self._ends if end > oldest]
+        self._phones = [span for span in self._phones if span[2] > oldest]
+        return Labels(target, weight, phone, event)
 
     def _between(self, limits: Range) -> float:
         return float(self._rng.uniform(*limits))
@@ -185,42 +255,67 @@ class Scenes:
 
     def _pick(self, kind: str) -> tuple[Int16Array, Clip]:
         clips = self._material.clips[kind]
-        if kind == "positives":
+        if folders := list(self._material.by_folder.get(kind, {}).values()):
             # each folder has the same share: a few real voices count as much as thousands of synthetic clips
-            words = list(self._material.words.values())
-            clips = words[self._rng.integers(len(words))]
+            clips = folders[self._rng.integers(len(folders))]
         clip = clips[self._rng.integers(len(clips))]
         corpus: Corpus = getattr(self._material, kind)
         return corpus[clip], clip
 
-    def _voiced(self, kind: str, speed: Range) -> FloatArray:
+    def _voiced(self, kind: str, limits: Range) -> _Event:
         """A clip (or an excerpt of a long one), played at some speed, its loud parts at 0 dBFS = 1."""
-        samples, clip = self._pick(kind)
-        longest = int(self._between(self._recipe.excerpt_seconds) * SAMPLE_RATE)
-        if kind != "positives" and len(samples) > longest:
-            start = self._rng.integers(len(samples) - longest)
-            samples = samples[start : start + longest]
-        played = stretch(samples.astype(np.float32), self._between(speed))
-        fade = min(len(played) // 2, SAMPLE_RATE // 200)
-        ramp = np.linspace(0, 1, fade, dtype=np.float32)
-        played[:fade] *= ramp
-        played[len(played) - fade :] *= ramp[::-1]
-        return played / np.float32(FULL_SCALE * _decibel(clip.level))
+        longest = self._between(self._recipe.excerpt_seconds) if kind != "positives" else math.inf
+        event = self._excerpt(*self._pick(kind), longest, self._between(limits))
+        _fade(event.samples, SAMPLE_RATE // 200, SAMPLE_RATE // 200)
+        return event._replace(positive=kind == "positives")
 
-    def _event(self) -> tuple[FloatArray, bool]:
+    def _excerpt(self, samples: Int16Array, clip: Clip, seconds: float, speed: float) -> _Event:
+        """Some part of a clip, so long at most, played faster by this factor."""
+        start = 0
+        if (spare := len(samples) - seconds * SAMPLE_RATE) > 1:
+            start = int(self._rng.integers(int(spare)))
+            samples = samples[start : start + int(seconds * SAMPLE_RATE)]
+        played = stretch(samples.astype(np.float32), speed) / np.float32(FULL_SCALE * _decibel(clip.level))
+        phones = [(UNKNOWN, 0, len(played))]
+        if (track := self._material.tracks.get(clip.path)) is not None:
+            at = np.clip((track[:, 1:] - start) / speed, 0, len(played)).astype(int)
+            phones = [(int(name), int(a), int(b)) for name, (a, b) in zip(track[:, 0], at, strict=True) if b > a]
+        return _Event(played, False, phones)
+
+    def _joined(self) -> _Event:
+        """Pieces of one speaker's speech, one after the other: sounds of a voice in an order nobody chose."""
         recipe = self._recipe
-        kind = self._rng.choice(4, p=recipe.events)
+        speech = self._material.clips["speech"]
+        clips = self._material.by_speaker[speech[self._rng.integers(len(speech))].group]
+        speed = self._between(recipe.real_speed)
+        joined, phones = np.empty(0, np.float32), []
+        for _ in range(int(self._rng.integers(recipe.pieces[0], recipe.pieces[1], endpoint=True))):
+            clip = clips[self._rng.integers(len(clips))]
+            piece = self._excerpt(self._material.speech[clip], clip, self._between(recipe.piece_seconds), speed)
+            overlap = min(int(self._between(recipe.join_seconds) * SAMPLE_RATE), len(piece.samples), len(joined))
+            _fade(piece.samples, overlap, 0)
+            _fade(joined, 0, overlap)
+            at = len(joined) - overlap
+            joined = np.concatenate((joined, piece.samples[overlap:]))
+            joined[at : at + overlap] += piece.samples[:overlap]
+            phones += [(name, at + start, at + end) for name, start, end in piece.phones]
+        _fade(joined, SAMPLE_RATE // 200, SAMPLE_RATE // 200)
+        return _Event(joined, False, phones)
+
+    def _event(self) -> _Event:
+        recipe = self._recipe
+        kind = self._rng.choice(5, p=recipe.events)
         if kind == 0:
-            return self._voiced("positives", recipe.synthetic_speed), True
+            return self._voiced("positives", recipe.synthetic_speed)
         if kind == 1:
             word = self._voiced("positives", recipe.synthetic_speed)
-            part = word[: int(len(word) * self._between(recipe.first_part))]
-            fade = min(len(part), SAMPLE_RATE // 50)
-            part[len(part) - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
-            return part, False
+            part = word.samples[: int(len(word.samples) * self._between(recipe.first_part))]
+            _fade(part, 0, SAMPLE_RATE // 50)
+            phones = [(name, start, min(end, len(part))) for name, start, end in word.phones if start < len(part)]
+            return _Event(part, False, phones)
         if kind == 2:
-            return self._voiced("spoken", recipe.synthetic_speed), False
-        return self._voiced("speech", recipe.real_speed), False
+            return self._voiced("spoken", recipe.synthetic_speed)
+        return self._voiced("speech", recipe.real_speed) if kind == 3 else self._joined()
 
     def _noise(self, length: int) -> FloatArray:
         """Real or coloured noise with a root mean square of one, perhaps both."""
@@ -236,20 +331,22 @@ class Scenes:
             noise += part / max(float(np.sqrt(np.mean(part**2))), 1e-3) * _decibel(self._between((-10, 0)))
         return noise / max(float(np.sqrt(np.mean(noise**2))), 1e-3)
 
-    def _speech(self, length: int) -> tuple[FloatArray, list[int]]:
-        """Events on a time line, and where those that are the word end."""
+    def _speech(self, length: int) -> tuple[FloatArray, list[int], list[Span]]:
+        """Events on a time line, where those that are the word end, and the phones."""
         recipe = self._recipe
         voice = np.zeros(length, np.float32)
         ends: list[int] = []
+        phones: list[Span] = []
         position = int(self._between((0.0, 1.0)) * SAMPLE_RATE)
         while True:
-            event, positive = self._event()
+            event, positive, spans = self._event()
             if position + len(event) > length:
-                return voice, ends
+                return voice, ends, phones
             gain = _decibel(self._between(recipe.event_db))
             if self._chance(recipe.own_noise):
                 self._add_own_noise(voice, position, position + len(event), gain)
             voice[position : position + len(event)] += event * gain
+            phones += [(name, position + start, position + end) for name, start, end in spans]
             position += len(event)
             if positive:
                 ends.append(position)
@@ -266,20 +363,22 @@ class Scenes:
         part = np.take(noise, np.arange(first, first + end - start), mode="wrap")
         voice[start:end] += part * gain * _decibel(-self._between(self._recipe.own_snr_db))
 
-    def _scene(self) -> tuple[Int16Array, list[int]]:
+    def _scene(self) -> tuple[Int16Array, list[int], list[Span]]:
         recipe = self._recipe
         length = int(self._between(recipe.scene_seconds) * SAMPLE_RATE)
         low_pass = self._between(recipe.low_pass_hz) if self._chance(recipe.low_pass) else None
         response = microphone_response(recipe.equaliser_db, low_pass, self._rng)
         noise = self._noise(length)
         ends: list[int] = []
+        phones = [(SILENT, 0, length)]
         if self._chance(recipe.noise_only):
             level = self._between(recipe.noise_dbfs)
             mixed = noise * _decibel(level)
         else:
             level = self._between(recipe.speech_dbfs)
-            voice, ends = self._speech(length)
+            voice, ends, spoken = self._speech(length)
             if self._chance(recipe.babble):
+                phones = [(UNKNOWN, 0, length)]  # between the events somebody may be heard
                 babble, _ = self._pick("speech")
                 under = np.take(babble, np.arange(length), mode="wrap").astype(np.float32)
                 under /= max(float(np.sqrt(np.mean(under**2))), 1.0)
@@ -287,9 +386,10 @@ class Scenes:
             if self._chance(recipe.room):
                 room = room_response(self._between(recipe.rt60_seconds), self._between(recipe.direct_db), self._rng)
                 voice = oaconvolve(voice, room)[:length]
+            phones += spoken
             snr = 50.0 if self._chance(recipe.clean) else self._between(recipe.snr_db)
             mixed = (voice + noise * _decibel(-snr)) * _decibel(level)
         mixed = oaconvolve(mixed, response)[len(response) // 2 :][:length]
         if self._chance(recipe.overdrive):
             mixed *= _decibel(-level + self._between((0.0, 6.0)))
-        return to_int16(mixed * FULL_SCALE), ends
+        return to_int16(mixed * FULL_SCALE), ends, phones

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -196,10 +197,11 @@ def _fit(order: Order, steps: Steps, folders: dict[str, tuple[Path, ...]]) -> Pa
 
         size = order.size
         plan = Plan(
-            Folders(**folders, cache=order.work / "cache"),
+            Folders(**folders, cache=order.work / "cache", says=()),
             FrontEnd("log"),
             Recipe(),
             order.seed,
+            phones_of=order.phrase if find_spec("pocketsphinx") else None,
             rows=size.rows,
             epoch_steps=size.epoch_batches,
         )

@@ -1,0 +1,58 @@
+"""Phones of recordings whose text is known: spoken by flite, found by the real aligner."""
+
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pocketsphinx", reason="PocketSphinx, the extra [stitch], is not installed")
+
+from training.phones import NAMES, SILENT, spoken_texts, track, tracks
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory):
+    """A folder as `speak` leaves it: "computer", "activate" and a word that nobody knows, with their manifest."""
+    if not shutil.which("flite"):
+        pytest.skip("flite is not installed (Debian: apt install flite)")
+    folder = tmp_path_factory.mktemp("spoken")
+    entries = []
+    for number, text in enumerate(("computer", "activate", "qwzzlfrp")):
+        file = f"{number}.wav"
+        subprocess.run(["flite", "-voice", "slt", "-t", text, "-o", str(folder / file)], check=True)
+        entries.append({"file": file, "text": text})
+    (folder / "manifest.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    return folder
+
+
+def test_the_phones_of_a_word_are_found_in_their_order_and_remembered(spoken, tmp_path) -> None:
+    texts = spoken_texts(spoken)
+    assert sorted(texts.values()) == ["activate", "computer", "qwzzlfrp"]
+    found = tracks(texts, tmp_path, 1)
+    assert len(found) == 2, "the word that nobody knows has no phones"
+    phones = found[str(spoken / "1.wav")]
+    names = [NAMES[phone] for phone in phones[:, 0] if phone != SILENT]
+    assert names == ["AE", "K", "T", "AH", "V", "EY", "T"]
+    assert (phones[:, 2] > phones[:, 1]).all()
+    assert (phones[1:, 1] >= phones[:-1, 2]).all()
+    (cached,) = tmp_path.glob("phones-*.json")
+    before = cached.stat().st_mtime_ns
+    np.testing.assert_array_equal(tracks(texts, tmp_path, 1)[str(spoken / "1.wav")], phones)
+    assert cached.stat().st_mtime_ns == before
+
+
+def test_padding_is_taken_off_and_nothing_lies_outside_the_recording() -> None:
+    words = [[["SIL", 0, 25, 0]], [["AE", 25, 5, 0], ["+NSN+", 30, 10, 0]], [["T", 40, 90, 0]]]
+    assert track(words, length=44_100, padding=8820) == [
+        (SILENT, 0, 2205),
+        (NAMES.index("AE"), 2205, 4410),
+        (SILENT, 4410, 8820),
+        (NAMES.index("T"), 8820, 44_100),
+    ]
+
+
+def test_a_folder_without_texts_has_none(tmp_path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"")
+    assert spoken_texts(tmp_path) == {}

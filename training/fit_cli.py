@@ -1,0 +1,125 @@
+"""`chimed-train fit`: its options."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+
+def add_fit(commands: Any) -> None:
+    """Add the command to a parser's sub-commands (what `add_subparsers` gives)."""
+    fit: argparse.ArgumentParser = commands.add_parser(
+        "fit",
+        help="train the network on folders of recordings",
+        description="Trains on endless streams of scenes made from the folders' recordings, of which the development "
+        "and test shares are left out. Ctrl-C loses at most one epoch; the same command goes on.",
+    )
+    fit.add_argument("word", help="the word or phrase, as the model file will name it")
+    fit.add_argument(
+        "--positives", type=Path, nargs="+", required=True, metavar="DIR", help="recordings of the word alone"
+    )
+    fit.add_argument("--spoken", type=Path, nargs="+", required=True, metavar="DIR", help="synthetic negatives")
+    fit.add_argument(
+        "--speech", type=Path, nargs="+", required=True, metavar="DIR", help="real speech without the word"
+    )
+    fit.add_argument("--noise", type=Path, nargs="+", required=True, metavar="DIR", help="noise without speech")
+    fit.add_argument("-o", "--output", type=Path, required=True, metavar="NPZ", help="the model file to write")
+    fit.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="decoded audio, checkpoints, log")
+    fit.add_argument("--run-name", default="run", help="folder of this training below --work (default: %(default)s)")
+    fit.add_argument("--scaling", default="log", choices=("log", "relative", "power"), help="features to train on")
+    fit.add_argument("--epochs", type=int, default=40)
+    fit.add_argument("--epoch-batches", type=int, default=250, help="of 2.55 s of every stream (default: %(default)s)")
+    fit.add_argument("--start", type=Path, metavar="NPZ", help="begin with the weights of this model file")
+    fit.add_argument("--rows", type=int, default=32, help="parallel streams (default: %(default)s)")
+    fit.add_argument("--learning-rate", type=float, default=1e-3)
+    fit.add_argument("--measure-every", type=int, default=5, metavar="EPOCHS", help="default: %(default)s")
+    fit.add_argument(
+        "--stop-at",
+        type=float,
+        metavar="FA_PER_HOUR",
+        help="stop when the words heard at so many false accepts an hour no longer grow, and keep the best weights",
+    )
+    fit.add_argument(
+        "--patience", type=int, default=4, metavar="N", help="measurements without a better one (default: %(default)s)"
+    )
+    fit.add_argument(
+        "--phones",
+        action=argparse.BooleanOptionalAction,
+        help="teach the network the phones of all transcribed recordings beside the word (default: where PocketSphinx "
+        "is installed)",
+    )
+    fit.add_argument(
+        "--says",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("DIR", "TEXT"),
+        help="what every recording in a folder says, for --phones; recordings with a transcripts.txt need none",
+    )
+    fit.add_argument(
+        "--event-from",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="share of the epochs after which the loss counts words and false accepts, not steps (default: never)",
+    )
+    fit.add_argument(
+        "--negative-weight",
+        type=float,
+        default=1.0,
+        help="of a stretch without the word, where the loss counts events (default: %(default)s)",
+    )
+    fit.add_argument("--threads", type=int, default=1, help="for TensorFlow (default: %(default)s)")
+    fit.add_argument("--seed", type=int, default=0)
+    fit.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train, and write the model file. Raises TrainingError."""
+    from model.frontend import FrontEnd
+    from model.modelfile import load
+    from training.batches import Folders, Plan
+    from training.fit import Fit, Schedule
+    from training.scenes import Recipe
+    from training.stopping import Stopping
+
+    phones = arguments.phones
+    if phones is None and not (phones := find_spec("pocketsphinx") is not None):
+        print(  # noqa: T201 - a command's answer
+            "PocketSphinx is not installed (pip install 'chimed[stitch]'): training without phones, which hears real "
+            "voices less well",
+            file=sys.stderr,
+        )
+    folders = Folders(
+        positives=tuple(arguments.positives),
+        spoken=tuple(arguments.spoken),
+        speech=tuple(arguments.speech),
+        noise=tuple(arguments.noise),
+        cache=arguments.work / "cache",
+        says=tuple((Path(folder), text) for folder, text in arguments.says),
+    )
+    plan = Plan(
+        folders,
+        FrontEnd(arguments.scaling),
+        Recipe(),
+        arguments.seed,
+        phones_of=arguments.word if phones else None,
+        rows=arguments.rows,
+        epoch_steps=arguments.epoch_batches,
+    )
+    schedule = Schedule(
+        epochs=arguments.epochs,
+        learning_rate=arguments.learning_rate,
+        measure_every=arguments.measure_every,
+        stopping=Stopping(arguments.stop_at, arguments.patience) if arguments.stop_at is not None else None,
+        threads=arguments.threads,
+        event_from=arguments.event_from,
+        negative_weight=arguments.negative_weight,
+    )
+    start = load(arguments.start) if arguments.start else None
+    fit = Fit(arguments.word, plan, schedule, arguments.work / arguments.run_name, start)
+    fit.run()
+    fit.export(arguments.output)

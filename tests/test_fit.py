@@ -126,6 +126,7 @@ def test_phones_are_learnt_beside_the_word_and_left_out_of_the_model(plan, tmp_p
 
 def test_it_learns_and_keeps_a_log(plan, tmp_path) -> None:
     recipe = replace(plan.recipe, noise_only=0.0, clean=1.0, room=0.0, babble=0.0, low_pass=0.0, equaliser_db=1.0)
+    recipe = replace(recipe, events=(0.4, 0.0, 0.2, 0.4, 0.0))
     longer = replace(plan, recipe=recipe, rows=4, epoch_steps=30)
     Fit("word", longer, Schedule(epochs=3, learning_rate=4e-3, measure_every=3, averaging=0.9), tmp_path).run()
     entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]

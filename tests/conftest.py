@@ -27,6 +27,20 @@ from model.network import FILTERS, UNITS, Weights, weight_shapes
 settings.register_profile("chimed", deadline=None)
 settings.load_profile("chimed")
 
+
+@pytest.fixture(autouse=True)
+def threads_as_they_were() -> Iterator[None]:
+    """`chimed-train` limits its own process to one thread; where a test calls it in this one, no other sees that."""
+    names = [f"{library}_NUM_THREADS" for library in ("OPENBLAS", "OMP", "MKL")]
+    before = {name: os.environ.get(name) for name in names}
+    yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
 TONE = 3_000.0  # Hz, far from the chime's notes
 DATA = Path(__file__).parent / "data"
 

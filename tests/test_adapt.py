@@ -213,7 +213,7 @@ def test_from_a_mistake_to_its_end(tmp_path: Path, call, environment: dict[str, 
 
     adapted = train(
         *("adapt", first, "--positives", out / "positives", "--negatives", out / "negatives", "-o", second),
-        *("--batches", 40, "--learning-rate", 3e-3, "--work", tmp_path / "work", *TINY),
+        *("--batches", 80, "--learning-rate", 1.5e-3, "--work", tmp_path / "work", *TINY),
     )
     assert adapted.returncode == 0, adapted.stderr + adapted.stdout
     assert "| words heard, quiet | 6 of 6 " in adapted.stdout
@@ -243,7 +243,7 @@ def test_what_would_hear_worse_is_not_written(tmp_path: Path) -> None:
         *("--batches", 30, "--learning-rate", 0.02, *TINY),
     )
     assert result.returncode == 1
-    assert "second.npz is not written: it missed" in result.stderr
+    assert "it missed" in result.stderr.splitlines()[-1]
     assert "| words heard, quiet | 4 of 4 " in result.stdout
     assert not (tmp_path / "second.npz").exists()
 

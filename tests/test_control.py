@@ -378,13 +378,13 @@ def test_whose_socket_is_asked(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "own"))
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     monkeypatch.setattr(client, "SYSTEM_SOCKET", system)
-    assert client._usual_path() == own
+    assert client.usual_path() == own
     system.parent.mkdir()
     system.touch()
-    assert client._usual_path() == system
+    assert client.usual_path() == system
     own.parent.mkdir(parents=True)
     own.touch()
-    assert client._usual_path() == own
+    assert client.usual_path() == own
 
 
 # the parts

@@ -43,6 +43,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
+class Help(argparse.HelpFormatter):
+    """Wraps prose, and leaves what is indented as it is: examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        fill = super()._fill_text
+        return "\n".join(line if line.startswith(" ") else fill(line, width, indent) for line in text.splitlines())
+
+
+def _finish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Let each command's help begin with what the list of commands says of it, and end with examples."""
+    for listed in commands._choices_actions:
+        command = commands.choices[listed.dest]
+        text = listed.help or ""
+        command.description = command.description or f"{text[:1].upper()}{text[1:]}."
+        command.formatter_class = Help
+
+
 def parser() -> argparse.ArgumentParser:
     """All commands and options."""
     from daemon import wyoming_cli
@@ -51,13 +68,20 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="chimed",
         description="A wake-word daemon: hears a word, then chimes and runs your hooks. Offline.",
-        epilog="`chimed COMMAND --help` says more about a command.",
+        epilog="`chimed COMMAND --help` says more about a command, with an example.",
     )
     top.add_argument("--version", action="version", version=f"chimed {daemon.__version__}")
     top.set_defaults(numpy=True)
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    run = commands.add_parser("run", help="listen to the microphone, or to a recording as if it were one")
+    run = commands.add_parser(
+        "run",
+        help="listen to the microphone, or to a recording as if it were one",
+        epilog="examples:\n"
+        "  chimed run --device USB\n"
+        "  chimed run --input meeting.flac --fast --no-chime\n"
+        "  ffmpeg -i talk.m4a -f s16le -ac 1 -ar 44100 - | chimed run --input - --fast",
+    )
     run.set_defaults(module="daemon.run")
     source = run.add_argument_group("what to listen to")
     source.add_argument("--device", metavar="NAME", help="microphone: its number or (part of) its name")
@@ -69,7 +93,14 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--log-level", metavar="LEVEL", choices=LEVELS, help=f"one of {', '.join(LEVELS)}")
     run.add_argument("-v", "--verbose", action="store_const", dest="log_level", const="debug", help="log everything")
 
-    detect = commands.add_parser("detect", help="say where in recordings a word is heard")
+    detect = commands.add_parser(
+        "detect",
+        help="say where in recordings a word is heard",
+        epilog="examples:\n"
+        "  chimed detect meeting.flac\n"
+        "  chimed detect --json *.wav\n"
+        "  chimed detect --threshold 0.3 --plot heard.png clip.wav",
+    )
     detect.set_defaults(module="daemon.detect")
     detect.add_argument("files", nargs="+", metavar="FILE", help="any format; - for raw 16-bit mono PCM on stdin")
     _add_rate(detect)
@@ -79,15 +110,23 @@ def parser() -> argparse.ArgumentParser:
     detect.add_argument("--chime", metavar="WAV", help="write the recording with a chime where the word was heard")
 
     wyoming_cli.add(commands, _add_words)
-    test_hook = commands.add_parser("test-hook", help="run the hooks of a word, as if it had been heard")
+    test_hook = commands.add_parser(
+        "test-hook",
+        help="run the hooks of a word, as if it had been heard",
+        epilog="example:\n  chimed test-hook activate",
+    )
     test_hook.set_defaults(module="daemon.testhook")
     test_hook.add_argument("word", metavar="WORD", help="one of the words that chimed listens for")
     test_hook.add_argument("--config", type=Path, metavar="FILE", help="instead of ~/.config/chimed/config.yaml")
 
-    devices = commands.add_parser("devices", help="list the microphones")
+    devices = commands.add_parser("devices", help="list the microphones", epilog="example:\n  chimed devices")
     devices.set_defaults(module="daemon.devices")
 
-    settings = commands.add_parser("config", help="print the settings in force and where each comes from")
+    settings = commands.add_parser(
+        "config",
+        help="print the settings in force and where each comes from",
+        epilog="examples:\n  chimed config\n  chimed config --check ~/.config/chimed/config.yaml",
+    )
     settings.set_defaults(module="daemon.effective")
     settings.add_argument(
         "--check", type=Path, nargs="?", const=Path(), metavar="FILE", help="only say whether this file can be used"
@@ -96,33 +135,50 @@ def parser() -> argparse.ArgumentParser:
 
     _add_remote(commands)
 
-    service = commands.add_parser("service", help="install chimed as a systemd service of your session")
+    service = commands.add_parser(
+        "service",
+        help="install chimed as a systemd service of your session",
+        epilog="examples:\n  chimed service install\n  sudo /opt/chimed/bin/chimed service install --system",
+    )
     service.set_defaults(module="daemon.install")
-    service.add_argument("action", choices=("install", "uninstall", "status"))
+    service.add_argument("action", choices=("install", "uninstall", "status"), help="what to do with it")
     service.add_argument("--system", action="store_true", help="of the machine, for one without a session")
+    _finish(commands)
     return top
 
 
 def _add_remote(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The commands that speak to a running chimed."""
 
-    def add(name: str, module: str, text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text)
+    def add(name: str, module: str, text: str, *examples: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name, help=text, epilog="\n  ".join(["examples:" if examples[1:] else "example:", *examples])
+        )
         command.set_defaults(module=module, ask=name, numpy=False)
         command.add_argument("--socket", type=Path, metavar="PATH", help="where the configuration put the socket")
         return command
 
-    status = add("status", "daemon.remote", "say what the running chimed does and what it heard last")
+    status = add(
+        "status",
+        "daemon.remote",
+        "say what the running chimed does and what it heard last",
+        "chimed status",
+        "chimed status --json",
+    )
     status.add_argument("--json", action="store_true", help="one JSON object")
-    watch = add("watch", "daemon.watch", "show level, posteriors and thresholds live")
+    watch = add("watch", "daemon.watch", "show level, posteriors and thresholds live", "chimed watch")
     watch.add_argument("--json", action="store_true", help="one JSON object a line for each block and detection")
-    monitor = add("monitor", "daemon.monitor", "show in a browser what it hears, and set thresholds")
+    monitor = add(
+        "monitor", "daemon.monitor", "show in a browser what it hears, and set thresholds", "chimed monitor --port 8080"
+    )
     monitor.add_argument("--port", type=_port, default=0, metavar="N", help="of the address (default: a free one)")
-    mute = add("mute", "daemon.remote", "close the microphone")
+    mute = add("mute", "daemon.remote", "close the microphone", "chimed mute", "chimed mute 30")
     mute.add_argument("minutes", type=float, nargs="?", metavar="MINUTES", help="for so long (default: until unmute)")
-    add("unmute", "daemon.remote", "open it again")
-    trigger = add("trigger", "daemon.remote", "do what follows a word, as if it had been heard")
-    trigger.add_argument("word", metavar="WORD")
+    add("unmute", "daemon.remote", "open the microphone again", "chimed unmute")
+    trigger = add(
+        "trigger", "daemon.remote", "do what follows a word, as if it had been heard", "chimed trigger activate"
+    )
+    trigger.add_argument("word", metavar="WORD", help="one of the words that it listens for")
 
 
 def _add_rate(group: argparse._ActionsContainer) -> None:

@@ -12,7 +12,11 @@ from daemon.wyoming_options import ARBITRATION, CHOICES, IDLE, NAME, STREAMS
 
 def add(commands: Any, add_words: Callable[[argparse.ArgumentParser], None]) -> None:
     """Add the command. add_words: adds what every command that listens takes."""
-    command = commands.add_parser("wyoming", help="listen for Home Assistant and its satellites, over the network")
+    command = commands.add_parser(
+        "wyoming",
+        help="listen for Home Assistant and its satellites, over the network",
+        epilog="example:\n  chimed wyoming --uri tcp://0.0.0.0:10400 --zeroconf",
+    )
     command.set_defaults(module="daemon.wyoming_run")
     command.add_argument("--uri", help="tcp://HOST:PORT, unix://PATH or stdio:// (default: tcp://127.0.0.1:10400)")
     command.add_argument(

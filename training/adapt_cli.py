@@ -24,6 +24,7 @@ def add_adapt(commands: Any) -> None:
         "once, and the words heard and the false accepts on what was held back are shown, before and after; a model "
         "that hears worse is not written. So that the model does not forget other voices, the speech synthesisers of "
         "this machine say the word and other words beside the recordings.",
+        epilog="example:\n  chimed-train adapt activate --positives me/positives --negatives me/negatives -o mine.npz",
     )
     parser.add_argument("model", metavar="NPZ", help="the model file to begin with, or the name of one that ships")
     parser.add_argument(
@@ -51,7 +52,7 @@ def add_adapt(commands: Any) -> None:
     parser.add_argument(
         "--threads", type=_count(1), default=os.cpu_count() or 1, metavar="N", help="default: all cores"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another one, other draws (default: 0)")
     parser.set_defaults(run=run)
 
 

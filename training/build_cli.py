@@ -17,8 +17,9 @@ def add_build(commands: Any) -> None:
         description="RAW_DATA holds folders of recordings: `positives` (or `activates`) of the word alone, `negatives` "
         "of other words, `backgrounds` of 10 s or more. What cannot be used is listed and left out. The same command "
         "goes on where it was interrupted; the result is the same whatever the number of workers.",
+        epilog="example:\n  chimed-train build raw_data -o examples --recipe full",
     )
-    parser.add_argument("raw_data", type=Path, metavar="RAW_DATA")
+    parser.add_argument("raw_data", type=Path, metavar="RAW_DATA", help="folder of the recordings")
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="a folder, or an fsspec URL (s3://…)")
     parser.add_argument("--examples", type=_positive, default=4000, metavar="N", help="default: %(default)s")
     parser.add_argument(
@@ -33,7 +34,7 @@ def add_build(commands: Any) -> None:
         choices=("train", "dev", "test", "all"),
         help="build of the speakers or files of this split alone (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=_seed, default=0)
+    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="another one, other examples (default: 0)")
     parser.add_argument(
         "--workers", type=_positive, default=os.cpu_count() or 1, metavar="N", help="processes (default: all cores)"
     )

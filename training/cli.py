@@ -9,6 +9,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
+class Help(argparse.HelpFormatter):
+    """Wraps prose, and leaves what is indented as it is: examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        fill = super()._fill_text
+        return "\n".join(line if line.startswith(" ") else fill(line, width, indent) for line in text.splitlines())
+
+
+def _finish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Let each command's help begin with what the list of commands says of it, and end with examples."""
+    for listed in commands._choices_actions:
+        command = commands.choices[listed.dest]
+        text = listed.help or ""
+        command.description = command.description or f"{text[:1].upper()}{text[1:]}."
+        command.formatter_class = Help
+
+
 def _speak(arguments: argparse.Namespace) -> None:
     from training.speak import speak_corpus
 
@@ -46,12 +63,20 @@ def _parser() -> argparse.ArgumentParser:
     from training.stitch_cli import add_stitch
     from training.word_cli import add_word
 
-    parser = argparse.ArgumentParser(prog="chimed-train", description="Train a wake word, offline.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser = argparse.ArgumentParser(
+        prog="chimed-train",
+        description="Train a wake word, offline.",
+        epilog="`chimed-train COMMAND --help` says more about a command, with an example.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     add_word(commands)
 
-    speak = commands.add_parser("speak", help="synthesise a phrase and near misses with every voice of this machine")
+    speak = commands.add_parser(
+        "speak",
+        help="synthesise a phrase and near misses with every voice of this machine",
+        epilog='example:\n  chimed-train speak "hey computer" -o spoken --positives 500 --negatives 1000',
+    )
     speak.add_argument("phrase", help='what to listen for, such as "hey computer"')
     speak.add_argument(
         "-o", "--output", type=Path, required=True, metavar="DIR", help="writes DIR/positives, DIR/negatives"
@@ -62,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     speak.add_argument(
         "--piper-voices", type=Path, metavar="DIR", help="voices of Piper, if it is installed (or $PIPER_VOICES)"
     )
-    speak.add_argument("--seed", type=int, default=0)
+    speak.add_argument("--seed", type=int, default=0, metavar="N", help="another one, other recordings (default: 0)")
     speak.set_defaults(run=_speak)
 
     add_stitch(commands)
@@ -71,11 +96,16 @@ def _parser() -> argparse.ArgumentParser:
     for add in (add_fit, add_evaluate, add_record, add_adapt, add_review):
         add(commands)
 
-    legacy = commands.add_parser("import", help="turn the assignment's model.json and model.h5 into a model file")
-    legacy.add_argument("architecture", type=Path, metavar="JSON")
-    legacy.add_argument("weights", type=Path, metavar="H5")
+    legacy = commands.add_parser(
+        "import",
+        help="turn the assignment's model.json and model.h5 into a model file",
+        epilog="example:\n  chimed-train import model.json model.h5 -o assignment.npz",
+    )
+    legacy.add_argument("architecture", type=Path, metavar="JSON", help="model.json: the layers")
+    legacy.add_argument("weights", type=Path, metavar="H5", help="model.h5: their weights")
     legacy.add_argument("-o", "--output", type=Path, required=True, metavar="NPZ", help="the model file to write")
     legacy.set_defaults(run=_import)
+    _finish(commands)
     return parser
 
 

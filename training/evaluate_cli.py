@@ -19,9 +19,10 @@ def add_evaluate(commands: Any) -> None:
         "evaluate",
         help="measure model files: words missed, false accepts per hour",
         description="Scores recordings as the daemon would. Several models are measured on the same recordings and "
-        "printed side by side. Intervals are of 95 %%: Wilson's for shares, Garwood's for rates.",
+        "printed side by side. Intervals are of 95 %: Wilson's for shares, Garwood's for rates.",
+        epilog="example:\n  chimed-train evaluate mine.npz --positives me/positives --speech talk --html report.html",
     )
-    parser.add_argument("models", type=Path, nargs="+", metavar="NPZ")
+    parser.add_argument("models", type=Path, nargs="+", metavar="NPZ", help="the model files to measure")
     parser.add_argument(
         "--positives", type=Path, nargs="*", default=[], metavar="DIR", help="recordings of the word alone"
     )
@@ -52,7 +53,7 @@ def add_evaluate(commands: Any) -> None:
     )
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write a report: curves, worst misses, sound")
     parser.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="keeps decoded audio")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)
 
 

@@ -16,6 +16,8 @@ def add_fit(commands: Any) -> None:
         help="train the network on folders of recordings",
         description="Trains on endless streams of scenes made from the folders' recordings, of which the development "
         "and test shares are left out. Ctrl-C loses at most one epoch; the same command goes on.",
+        epilog='example:\n  chimed-train fit "hey computer" --positives spoken/positives --spoken spoken/negatives \\\n'
+        "      --speech talk --noise rooms -o hey_computer.npz",
     )
     fit.add_argument("word", help="the word or phrase, as the model file will name it")
     fit.add_argument(
@@ -30,11 +32,11 @@ def add_fit(commands: Any) -> None:
     fit.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="decoded audio, checkpoints, log")
     fit.add_argument("--run-name", default="run", help="folder of this training below --work (default: %(default)s)")
     fit.add_argument("--scaling", default="log", choices=("log", "relative", "power"), help="features to train on")
-    fit.add_argument("--epochs", type=int, default=40)
+    fit.add_argument("--epochs", type=int, default=40, help="default: %(default)s")
     fit.add_argument("--epoch-batches", type=int, default=250, help="of 2.55 s of every stream (default: %(default)s)")
     fit.add_argument("--start", type=Path, metavar="NPZ", help="begin with the weights of this model file")
     fit.add_argument("--rows", type=int, default=32, help="parallel streams (default: %(default)s)")
-    fit.add_argument("--learning-rate", type=float, default=1e-3)
+    fit.add_argument("--learning-rate", type=float, default=1e-3, metavar="X", help="default: %(default)s")
     fit.add_argument("--measure-every", type=int, default=5, metavar="EPOCHS", help="default: %(default)s")
     fit.add_argument(
         "--stop-at",
@@ -73,7 +75,7 @@ def add_fit(commands: Any) -> None:
         help="of a stretch without the word, where the loss counts events (default: %(default)s)",
     )
     fit.add_argument("--threads", type=int, default=1, help="for TensorFlow (default: %(default)s)")
-    fit.add_argument("--seed", type=int, default=0)
+    fit.add_argument("--seed", type=int, default=0, metavar="N", help="another one, another training (default: 0)")
     fit.set_defaults(run=run)
 
 

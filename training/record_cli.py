@@ -16,6 +16,7 @@ def add_record(commands: Any) -> None:
         description="Asks for one recording after the other, shows the level, trims the word and says what is wrong "
         "with a take. Writes DIR/positives, DIR/negatives and DIR/backgrounds. Quit at any time: the same command goes "
         "on.",
+        epilog="example:\n  chimed-train record me --word activate",
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="where the recordings go")
     parser.add_argument("--word", default="activate", help="what is recorded (default: %(default)s)")

@@ -16,6 +16,7 @@ def add_review(commands: Any) -> None:
         description="Plays and draws one clip after the other and asks whether it is the word. Writes DIR/positives, "
         "cut to the word, and DIR/negatives, the two seconds that were taken for it. Quit at any time: the same "
         "command goes on.",
+        epilog="example:\n  chimed-train review ~/chimed-clips -o sorted",
     )
     parser.add_argument(
         "clips", type=Path, metavar="CLIPS_DIR", help="the folder that `clips:` in the configuration names"

@@ -18,6 +18,7 @@ def add_stitch(commands: Any) -> None:
         "(SPEAKER/NAME.flac or any other format) and a transcripts.txt with lines of NAME, a tab, and the text; or "
         "a NAME.txt beside each recording. Give DIR/positives-stitched/* to the other commands as positives: each "
         "speaker's clips then fall into the same split as that speaker's speech.",
+        epilog='example:\n  chimed-train stitch "hey computer" --speech librispeech -o stitched',
     )
     parser.add_argument("phrase", help="English words that PocketSphinx's dictionary has")
     parser.add_argument(

@@ -18,6 +18,7 @@ def add_word(commands: Any) -> None:
         description="Speaks the phrase and near misses with every voice of this machine, adds what you have (all of it "
         "optional), trains, chooses a threshold, measures, and writes the model with a card (.md) and a report (.html) "
         "beside it. Interrupted, the same command goes on where it stood.",
+        epilog='examples:\n  chimed-train word "hey computer"\n  chimed-train word "hey computer" --quick',
     )
     parser.add_argument("phrase", help='what to listen for, such as "hey computer"')
     parser.add_argument("-o", "--output", type=Path, metavar="NPZ", help="default: the phrase with underscores, .npz")
@@ -38,10 +39,10 @@ def add_word(commands: Any) -> None:
     parser.add_argument("--words", type=Path, metavar="FILE", help="word list instead of the machine's dictionary")
     parser.add_argument("--piper-voices", type=Path, metavar="DIR", help="voices of Piper (or $PIPER_VOICES)")
     parser.add_argument("--clips", type=_count, metavar="N", help="synthetic clips of the word; twice as many others")
-    parser.add_argument("--epochs", type=_count, metavar="N")
+    parser.add_argument("--epochs", type=_count, metavar="N", help="rounds of --epoch-batches (default: 20)")
     parser.add_argument("--epoch-batches", type=_count, metavar="N", help="of 2.55 s of every stream")
     parser.add_argument("--rows", type=_count, metavar="N", help="parallel streams")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another one, another training (default: 0)")
     parser.add_argument("--work", type=Path, metavar="DIR", help="everything else (default: work/ and the phrase)")
     parser.set_defaults(run=run)
 

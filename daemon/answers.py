@@ -25,7 +25,7 @@ from daemon.service import Service
 from daemon.view import View
 from daemon.words import Plan
 from model.detector import Detection, Detector
-from model.frontend import FRAME, FRAME_STEPS, FloatArray
+from model.frontend import FRAME, FRAME_STEPS, SAMPLE_RATE, FloatArray
 
 PATIENCE = 10.0  # s; opening a microphone may take 5
 LONGEST_MUTE = 7 * 24 * 60  # minutes
@@ -104,6 +104,8 @@ class Answers:
             "uptime": round(time.monotonic() - self._started, 1),
             "heard": round(service.seconds, 1),
             "gaps": service.gaps,
+            "dropped_blocks": service.dropped,
+            "dropped_seconds": round(service.dropped * FRAME / SAMPLE_RATE, 2),
             "complaint": service.complaint,
         }
 

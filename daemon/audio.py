@@ -22,10 +22,14 @@ STDIN = "-"
 
 
 class Block(NamedTuple):
-    """A piece of the stream. gap: audio was lost right before it. An empty block says "alive, nothing heard"."""
+    """A piece of the stream. An empty block says "alive, nothing heard".
+
+    gap: audio was lost right before it; dropped: how many blocks of 80 ms that were, as far as that is known.
+    """
 
     samples: Samples
     gap: bool = False
+    dropped: int = 0
 
 
 class Source(Protocol):

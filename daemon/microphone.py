@@ -20,7 +20,7 @@ from daemon.audio import Block
 from daemon.errors import AudioError
 from daemon.portaudio import Callback, Capture, PortAudio
 from daemon.resample import Resampler, Samples, to_float
-from model.frontend import FRAME
+from model.frontend import FRAME, SAMPLE_RATE
 
 QUEUE = 125  # blocks, 10 s: a sound server that paused for seconds delivers them all at once
 FIRST_BLOCK_LIMIT = 2.0  # s; a device that works took up to 1.7 s, and waiting in this way may cost a core
@@ -33,6 +33,8 @@ SILENCE_LIMIT = 5.0  # s of zeros; the quietest room has noise
 SILENCE_PAUSE = 3600.0  # s between two complaints about silence: a noise gate falls silent all the time
 
 SILENCE: Samples = np.empty(0, np.int16)
+
+Captured = tuple[Any, bool, int]  # samples (n,), whether some were lost before them, how many blocks were dropped
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ class Microphone:
         self._channel = channel
         self._factor = np.float32(10 ** (gain / 20))
         self._capture: Capture | None = None
-        self._queue: queue.Queue[tuple[Any, bool]] = queue.Queue(QUEUE)
+        self._queue: queue.Queue[Captured] = queue.Queue(QUEUE)
         self._heard = False
         self._lost = False
         self._silence = Silence()
@@ -125,10 +127,10 @@ class Microphone:
         if self._capture is None:
             self._portaudio.refresh()
             self._open()
-        limit, last, complained = FIRST_BLOCK_LIMIT, time.monotonic(), -OVERLOAD_PAUSE
+        limit, last, complained, unsaid = FIRST_BLOCK_LIMIT, time.monotonic(), -OVERLOAD_PAUSE, 0
         while True:
             try:
-                samples, gap = self._queue.get(timeout=POLL)
+                samples, gap, dropped = self._queue.get(timeout=POLL)
             except queue.Empty:
                 if self._finished.is_set():
                     raise DeviceLostError("the device went away") from None
@@ -136,15 +138,16 @@ class Microphone:
                     raise NothingComesError(f"no sound came for {limit:g} s") from None
                 yield Block(SILENCE)
                 continue
-            first = limit == FIRST_BLOCK_LIMIT  # some devices report a loss when they start
+            gap &= limit != FIRST_BLOCK_LIMIT  # some devices report a loss when they start
             limit, last = BLOCK_LIMIT, time.monotonic()
             if gap:
                 self._resampler.reset()
-                if not first and last - complained > OVERLOAD_PAUSE:
-                    log.warning("some audio was lost: this machine is too slow or too busy")
-                    complained = last
+                unsaid += dropped
+                if last - complained > OVERLOAD_PAUSE:
+                    log.warning("lost %s: this machine is too slow or too busy", loss(unsaid))
+                    complained, unsaid = last, 0
             self._silence.push(samples, len(samples) / self._rate, self.name)
-            yield Block(self._resampler.push(to_float(samples) * self._factor), gap)
+            yield Block(self._resampler.push(to_float(samples) * self._factor), gap, dropped)
 
     def _watch(self) -> Iterator[Block]:
         """Empty blocks until the device delivers or 10 s are over; costs next to nothing, unlike a callback that waits.
@@ -201,17 +204,22 @@ class Silence:
             log.warning("digital silence from the %s: it is muted, or the sound server has lost it", name)
 
 
-def queue_callback(blocks: queue.Queue[tuple[Any, bool]], channel: int = 1) -> Callback:
-    """PortAudio's callback: one channel into the queue; what finds no room leaves a mark on the next block."""
-    lost = False
+def loss(blocks: int) -> str:
+    """So many dropped blocks in words; for 0 what the sound server lost, which does not say how much."""
+    return f"{blocks * FRAME / SAMPLE_RATE:.2f} s of audio (blocks: {blocks})" if blocks else "some audio"
+
+
+def queue_callback(blocks: queue.Queue[Captured], channel: int = 1) -> Callback:
+    """PortAudio's callback: one channel into the queue; what finds no room is counted with the next block."""
+    lost, dropped = False, 0
 
     def callback(samples: Any, _count: int, _times: Any, status: Any) -> None:
-        nonlocal lost
+        nonlocal lost, dropped
         lost = lost or bool(status.input_overflow)
         try:
-            blocks.put_nowait((samples[:, channel - 1].copy(), lost))
-            lost = False
+            blocks.put_nowait((samples[:, channel - 1].copy(), lost, dropped))
+            lost, dropped = False, 0
         except queue.Full:
-            lost = True
+            lost, dropped = True, dropped + 1
 
     return callback

@@ -40,8 +40,17 @@ def describe(status: dict[str, Any]) -> Iterator[str]:
     for detection in heard:
         day, _, clock = detection["time"].partition("T")
         yield f"            {day} {clock[:8]}  {detection['word']}  {detection['score']:.2f}"
-    lost = f", audio was lost {status['gaps']} times" if status["gaps"] else ""
-    yield f"up for      {duration(status['uptime'])}, heard {duration(status['heard'])}{lost}"
+    yield f"dropped     {dropped(status)}"
+    yield f"up for      {duration(status['uptime'])}, heard {duration(status['heard'])}"
+
+
+def dropped(status: dict[str, Any]) -> str:
+    """What was lost of the sound."""
+    gaps, blocks = status["gaps"], status["dropped_blocks"]
+    if not gaps:
+        return "no block"
+    how_much = f"blocks: {blocks} ({status['dropped_seconds']:.2f} s)" if blocks else "the sound server lost some"
+    return f"{how_much}, in {gaps} gap{'s' if gaps > 1 else ''}"
 
 
 def duration(seconds: float) -> str:

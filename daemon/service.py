@@ -149,6 +149,7 @@ class Service:
         self.complaint = ""  # about a configuration that was refused
         self.detections = 0
         self.gaps = 0  # how often audio was lost, since the machine was too slow
+        self.dropped = 0  # blocks that are known to be missing in them
 
     def _deaf(self, plan: Plan) -> dict[str, int]:
         return {word: self._deafness(response) for word, response in plan.responses.items()}
@@ -245,6 +246,7 @@ class Service:
     def _report(self, block: Block) -> None:
         """Tell people and systemd once audio flows, and systemd with each block that the loop is alive."""
         self.gaps += block.gap and len(block.samples) > 0
+        self.dropped += block.dropped
         self.flowing = len(block.samples) > 0 or (self.flowing and not block.gap)
         if self.flowing and not self._ready:
             log.info("listening to %s for %s", self.source.name, self.plan)

@@ -112,6 +112,7 @@ def test_status_for_programs_and_for_people(running, say):
     status = json.loads(say("status", "--json").stdout)
     assert status["state"].startswith("listening to ")
     assert (status["listening"], status["muted"], status["detections"], status["gaps"]) == (True, False, before + 1, 0)
+    assert (status["dropped_blocks"], status["dropped_seconds"]) == (0, 0)
     assert status["words"] == [{"word": "beep", "threshold": 0.5, "smoothing": 10, "suppression": 75}]
     assert (status["last"][-1]["word"], status["last"][-1]["score"]) == ("beep", 1.0)
     assert status["level"] == pytest.approx(20 * math.log10(60 / 32_768), abs=1)
@@ -122,6 +123,7 @@ def test_status_for_programs_and_for_people(running, say):
     assert "beep, threshold 0.5" in shown
     assert "-55 dBFS" in shown
     assert "  beep  1.00" in shown
+    assert "dropped     no block\n" in shown
 
 
 def test_trigger_does_what_follows_the_word(running, say, folder):

@@ -7,6 +7,7 @@ import json
 import queue
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from daemon.errors import AudioError
 from daemon.microphone import Microphone, Silence, queue_callback
 from daemon.portaudio import PortAudio
 from model import modelfile
-from model.frontend import SAMPLE_RATE, Samples
+from model.frontend import FRAME, SAMPLE_RATE, Samples
 
 
 @pytest.fixture
@@ -236,6 +237,47 @@ def picky() -> tuple[PortAudio, Picky]:
     return portaudio, sd
 
 
+HELD_UP = """
+import logging, os, sys, time
+import numpy as np
+from daemon import microphone
+from daemon.portaudio import PortAudio
+
+logging.basicConfig(format="%(message)s")
+microphone.QUEUE = 10
+blocks, heard = microphone.Microphone(PortAudio()).blocks(), []
+while not heard or heard[-1].samples.std() < 1_000:  # until it is said
+    heard.append(next(blocks))
+time.sleep(float(sys.argv[1]))
+while not any(block.gap for block in heard[:-2]):
+    heard.append(next(blocks))
+np.savez(sys.argv[2], *(block.samples for block in heard), about=[(block.gap, block.dropped) for block in heard])
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("pause", [2.0, 3.0])
+def test_what_is_dropped_is_counted_to_the_block(server, tmp_path, pause):
+    """The loop is held up for longer than the queue lasts."""
+    sound = np.random.default_rng(0).integers(-9_000, 9_000, round((pause + 6) * SAMPLE_RATE)).astype(np.int16)
+    command = [sys.executable, "-c", HELD_UP, str(pause), str(tmp_path / "heard.npz")]
+    with subprocess.Popen(command, env=server.environment, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(1)
+        server.say(sound)
+        _, said = process.communicate(timeout=60)
+    with np.load(tmp_path / "heard.npz") as heard:
+        about = heard["about"].tolist()
+        (gap,) = (number for number, (lost, _) in enumerate(about) if lost)
+        before, after = (heard[f"arr_{number}"] for number in (gap - 1, gap))
+    (_, dropped) = about[gap]
+    assert dropped == sum(count for _, count in about) > (pause - 1) / 0.08
+    places = [sound.tobytes().find(block.tobytes()) // 2 for block in (before, after)]
+    assert min(places) >= 0, "the sound server does not hand on what was said"
+    assert places[1] - places[0] == (1 + dropped) * FRAME
+    seconds = dropped * FRAME / SAMPLE_RATE
+    assert said == f"lost {seconds:.2f} s of audio (blocks: {dropped}): this machine is too slow or too busy\n"
+
+
 def test_a_device_that_cannot_do_44100_hz_mono_is_resampled_and_gives_its_first_channel(picky):
     portaudio, sd = picky
     microphone = Microphone(portaudio)
@@ -275,13 +317,13 @@ def test_a_full_queue_drops_the_block_and_marks_the_gap():
     stereo = np.array([[1, -1], [2, -2]], np.int16)
     for status in (fine, late, fine):
         callback(stereo, 2, None, status)
-    assert [blocks.get()[1] for _ in range(2)] == [False, True]
+    assert [blocks.get()[1:] for _ in range(2)] == [(False, 0), (True, 0)]
     callback(stereo, 2, None, fine)
     callback(stereo, 2, None, fine)
-    samples, gap = blocks.get()
+    samples, gap, dropped = blocks.get()
     assert samples.tolist() == [1, 2]  # the first channel
-    assert gap  # the third block found no room
-    assert not blocks.get()[1]
+    assert (gap, dropped) == (True, 1)  # the third block found no room
+    assert blocks.get()[1:] == (False, 0)
 
 
 def test_another_channel_can_count_and_be_amplified(picky):

@@ -49,21 +49,47 @@ def socket_path() -> Path | None:
 
 
 class ControlServer:
-    """A socket at this path that its user alone can open. Raises ChimedError where it cannot be."""
+    """A socket at this path that its user alone can open. Raises ChimedError where it cannot be.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._listening = _bind(path)
-        self._inode = path.stat().st_ino
+    path: None for no socket, until it shall `move`.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._place = _Place(path) if path is not None else None
+        self._handle: Callable[[Request], Answer] | None = None
         self._clients: set[socket.socket] = set()
         self._watchers: set[queue.Queue[Answer]] = set()
         self._closed = threading.Event()
         self._lock = threading.Lock()  # around the two sets
 
+    @property
+    def path(self) -> Path | None:
+        """Where it is."""
+        return self._place.path if self._place is not None else None
+
     def start(self, handle: Callable[[Request], Answer]) -> None:
         """Serve from now on. handle: called in a client's thread, so that it may wait."""
         self._handle = handle
-        threading.Thread(target=self._accept, name="control", daemon=True).start()
+        self._serve_place()
+
+    def move(self, path: Path | None) -> None:
+        """Be at another path from now on. Raises ChimedError; then it is where it was.
+
+        Who is connected stays; for None each gets the answer it waits for, and no other.
+        """
+        if path == self.path:
+            return
+        place = _Place(path) if path is not None else None
+        if self._place is not None:
+            self._place.leave()
+        self._place = place
+        self._serve_place()
+        if place is None:
+            self._dismiss(socket.SHUT_RD)
+
+    def _serve_place(self) -> None:
+        if self._place is not None and self._handle is not None:
+            threading.Thread(target=self._accept, args=(self._place,), name="control", daemon=True).start()
 
     @property
     def watched(self) -> bool:
@@ -82,25 +108,27 @@ class ControlServer:
     def close(self) -> None:
         """End all connections and remove the socket."""
         self._closed.set()
-        with contextlib.suppress(OSError):
-            if self.path.stat().st_ino == self._inode:  # by now it could be another daemon's
-                self.path.unlink()
+        if self._place is not None:
+            self._place.leave()
+        self._dismiss(socket.SHUT_RDWR)
+
+    def _dismiss(self, how: int) -> None:
         with self._lock:
             self._watchers.clear()
-            for each in (self._listening, *self._clients):
+            for each in self._clients:
                 with contextlib.suppress(OSError):
-                    each.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for it
+                    each.shutdown(how)  # wakes the thread that waits for it
 
     # in threads
 
-    def _accept(self) -> None:
-        with self._listening:
-            while not self._closed.is_set():
+    def _accept(self, place: _Place) -> None:
+        with place.listening:
+            while not place.left.is_set():
                 try:
-                    client, _ = self._listening.accept()
+                    client, _ = place.listening.accept()
                     threading.Thread(target=self._serve, args=(client,), name="control", daemon=True).start()
                 except (OSError, RuntimeError):  # closed; or no descriptor, no thread to spare: it may be soon
-                    self._closed.wait(1.0)
+                    place.left.wait(1.0)
 
     def _serve(self, client: socket.socket) -> None:
         """One client, to its end."""
@@ -115,6 +143,7 @@ class ControlServer:
                 if full:
                     _send(client, {"error": f"there are {CLIENTS} clients already"})
                     return
+                assert self._handle is not None
                 while line := lines.readline(LINE_LIMIT):
                     request = _parse(line)
                     _send(client, self._handle(request) if request else {"error": NO_REQUEST})
@@ -140,6 +169,25 @@ class ControlServer:
         finally:
             with self._lock:
                 self._watchers.discard(events)
+
+
+class _Place:
+    """A socket that listens at this path. Raises ChimedError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.listening = _bind(path)
+        self.left = threading.Event()
+        self._inode = path.stat().st_ino
+
+    def leave(self) -> None:
+        """Listen no more, and remove the file."""
+        self.left.set()
+        with contextlib.suppress(OSError):
+            if self.path.stat().st_ino == self._inode:  # by now it could be another daemon's
+                self.path.unlink()
+        with contextlib.suppress(OSError):
+            self.listening.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for it
 
 
 def _parse(line: bytes) -> Request | None:

@@ -5,6 +5,7 @@ A crash does not end it: while it lasts, a file in the runtime folder says so, a
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
@@ -37,6 +38,17 @@ class Mute:
         if seconds is None or math.isinf(seconds):
             return "muted until `chimed unmute`"
         return time.strftime("muted until %H:%M:%S", time.localtime(time.time() + seconds))
+
+    def move(self, file: Path | None) -> None:
+        """Keep another file from now on."""
+        if file == self._file:
+            return
+        seconds, old, self._file = self.seconds, self._file, file
+        if seconds is not None:
+            self.begin(seconds)
+        if old is not None:
+            with contextlib.suppress(OSError):
+                old.unlink(missing_ok=True)
 
     def begin(self, seconds: float = math.inf) -> None:
         """For so long from now."""

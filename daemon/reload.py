@@ -11,6 +11,7 @@ from daemon.config import Settings
 from daemon.errors import ChimedError
 from daemon.notify import Notifier
 from daemon.service import Service
+from daemon.words import Plan
 
 log = logging.getLogger(__name__)
 
@@ -18,20 +19,20 @@ log = logging.getLogger(__name__)
 class Reloader:
     """Puts what `read` gives in force in place of these settings. What cannot be used changes nothing.
 
-    apply: called with the old and the new settings, for all that is not the service's own.
+    follow: called with the old and the new settings and the new plan; a ChimedError refuses them.
     """
 
     def __init__(
         self,
         settings: Settings,
         read: Callable[[], Settings],
-        apply: Callable[[Settings, Settings], None],
+        follow: Callable[[Settings, Settings, Plan], None],
         service: Service,
         notifier: Notifier,
     ) -> None:
         self.settings = settings  # those in force
         self._read = read
-        self._apply = apply
+        self._follow = follow
         self._service = service
         self._notifier = notifier
 
@@ -43,13 +44,12 @@ class Reloader:
         try:
             settings = self._read()
             plan = words.prepare(settings)
+            self._follow(self.settings, settings, plan)
         except ChimedError as error:
             log.error("%s; the settings in force stay", error)
             self._service.complaint = f"the changed configuration was refused: {error}"
         else:
             self._service.complaint = ""
-            self._service.adopt(plan)
-            self._apply(self.settings, settings)
             self.settings = settings
             log.info("configuration read again; listening for %s", plan)
         self._service.tell(**({"READY": 1} if self._service.ready else {}))

@@ -16,20 +16,19 @@ from types import FrameType
 from daemon import config, logs, words
 from daemon.answers import Answers
 from daemon.audio import Source, open_input, paced
+from daemon.beside import Beside
 from daemon.chime import ChimePlayer
-from daemon.config import Audio, Control, Settings
+from daemon.config import Settings
 from daemon.console import silence_libraries
-from daemon.control import ControlServer, socket_path
 from daemon.errors import ChimedError, UsageError
 from daemon.hooks import HookRunner
-from daemon.microphone import Microphone
 from daemon.mute import Mute
 from daemon.notify import Notifier
+from daemon.parts import Parts, control_server, mute_file, open_microphone
 from daemon.portaudio import PortAudio
 from daemon.reload import Reloader
 from daemon.service import Service
 from daemon.tap import Tap
-from daemon.words import Plan
 
 LAST_CHIME = 0.8  # s that a chime gets to end before the daemon does
 STOPPING = (signal.SIGTERM, signal.SIGINT)
@@ -72,11 +71,13 @@ def _listen(args: argparse.Namespace, portaudio: PortAudio) -> int:
     with ExitStack() as stack:  # takes the parts down in reverse order
         notifier = Notifier()
         stack.callback(notifier.close)
-        _offer_wyoming(settings, plan, stack)
-        control = None if args.fast else _control(settings.control)
+        wyoming = Beside()
+        stack.callback(wyoming.close)
+        wyoming.follow(settings.wyoming, plan.models)
+        control = None if args.fast else control_server(settings.control)
         if control is not None:
             stack.callback(control.close)
-        mute = Mute(control.path.with_name("muted") if control is not None else None)
+        mute = Mute(mute_file(control.path) if control is not None else None)
         hooks = HookRunner(settings.hooks_at_once)
         stack.callback(hooks.close)
         source = _source(args, settings, portaudio, mute)
@@ -85,10 +86,10 @@ def _listen(args: argparse.Namespace, portaudio: PortAudio) -> int:
         if player is not None:
             stack.callback(player.wait, LAST_CHIME)
         service = Service(source, plan, player, hooks, notifier, mute, alive=lambda: not portaudio.hung)
-        _keep(service, settings)
+        parts = Parts(service, hooks, wyoming, control, functools.partial(open_microphone, args, portaudio))
+        parts.keep(settings)
         stack.callback(service.close)
-        apply = functools.partial(_apply, args, portaudio, service, hooks)
-        reloader = Reloader(settings, lambda: _settings(args), apply, service, notifier)
+        reloader = Reloader(settings, lambda: _settings(args), parts.follow, service, notifier)
         _reload_on_signal(lambda: service.ask(reloader.reload))
         if control is not None:
             control.start(Answers(service, control, reloader).handle)
@@ -111,68 +112,10 @@ def _settings(args: argparse.Namespace) -> Settings:
     return dataclasses.replace(settings, log_level=args.log_level or settings.log_level)
 
 
-def _apply(
-    args: argparse.Namespace,
-    portaudio: PortAudio,
-    service: Service,
-    hooks: HookRunner,
-    old: Settings,
-    new: Settings,
-) -> None:
-    """Follow a changed configuration in all but the words."""
-    logging.getLogger().setLevel(new.log_level.upper())
-    hooks.at_once = new.hooks_at_once
-    if new.audio != old.audio and isinstance(service.source, Tap):
-        service.source.exchange(_microphone(args, new.audio, portaudio))
-    _keep(service, new)
-    if new.control != old.control:
-        log.warning("`control` changed, which takes effect at the next start")
-    if new.wyoming != old.wyoming or (new.wyoming is not None and new.words != old.words):
-        log.warning("what Wyoming's clients can listen for changed, which takes effect at the next start")
-
-
-def _keep(service: Service, settings: Settings) -> None:
-    """Keep clips as these settings want it, of what the service listens for now."""
-    if service.keeper is not None:
-        service.keeper.stop()
-        service.keeper = None
-    if settings.clips.folder is not None:
-        from daemon.keeper import Keeper  # most keep none
-
-        service.keeper = Keeper(settings.clips, service.plan.models)
-
-
-def _offer_wyoming(settings: Settings, plan: Plan, stack: ExitStack) -> None:
-    """The Wyoming service, where it is configured. Raises ChimedError if it cannot start."""
-    if settings.wyoming is None:
-        return
-    from daemon.wyoming_run import WyomingThread  # most listen to a microphone alone
-
-    stack.callback(WyomingThread(plan.models, settings.wyoming).close)
-
-
 def _source(args: argparse.Namespace, settings: Settings, portaudio: PortAudio, mute: Mute) -> Source:
     if args.input is None:
-        return Tap(_microphone(args, settings.audio, portaudio), mute)
+        return Tap(open_microphone(args, portaudio, settings.audio), mute)
     return open_input(args.input, args.rate, live=not args.fast)
-
-
-def _microphone(args: argparse.Namespace, audio: Audio, portaudio: PortAudio) -> Callable[[], Source]:
-    named = args.device is not None  # by someone who is here to read that there is no such device
-    device = args.device if named else audio.device
-    return lambda: Microphone(portaudio, device, audio.channel, audio.gain, patient=not named)
-
-
-def _control(wanted: Control) -> ControlServer | None:
-    """The control socket; without one chimed listens all the same."""
-    path = wanted.socket or socket_path()
-    if not wanted.enabled or path is None:
-        return None
-    try:
-        return ControlServer(path)
-    except ChimedError as error:
-        log.warning("no control socket: %s", error)
-        return None
 
 
 def _check(args: argparse.Namespace) -> None:

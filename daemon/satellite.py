@@ -24,6 +24,10 @@ class Vocabulary:
     """The words that can be heard, with their weights once for all streams of a thread."""
 
     def __init__(self, models: Sequence[Model]) -> None:
+        self.replace(models)
+
+    def replace(self, models: Sequence[Model]) -> None:
+        """Other words from now on, for the streams that run too."""
         self.models = tuple(models)
         self._networks = {model.word: Network(model.weights) for model in models}
 
@@ -40,6 +44,7 @@ class Satellite:
         self._vocabulary = vocabulary
         self._names: tuple[str, ...] | None = None
         self._spotter = vocabulary.spotter(None)
+        self._models = vocabulary.models  # which the spotter hears
         self._stream: PcmStream | None = None
         self._format: PcmFormat | None = None
         self._energy: deque[tuple[int, float]] = deque()  # of the last second: samples, sum of their squares
@@ -73,8 +78,12 @@ class Satellite:
         wanted = tuple(names) if names else None
         if wanted != self._names:
             self._names = wanted
-            self._spotter = self._vocabulary.spotter(wanted)
-            self._origin = self._heard
+            self._listen()
+
+    def _listen(self) -> None:
+        self._spotter = self._vocabulary.spotter(self._names)
+        self._models = self._vocabulary.models
+        self._origin = self._heard
 
     def start(self, pcm: PcmFormat) -> None:
         """A new stream: nothing heard yet."""
@@ -115,6 +124,8 @@ class Satellite:
     def _hear(self, samples: Samples) -> list[Detection]:
         if not len(samples):
             return []
+        if self._models is not self._vocabulary.models:
+            self._listen()
         floats = samples.astype(np.float32)
         self._energy.append((len(samples), float(np.dot(floats, floats))))
         self._heard += len(samples)

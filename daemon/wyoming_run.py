@@ -9,12 +9,13 @@ import dataclasses
 import logging
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from daemon import config, logs, words
 from daemon.errors import ChimedError
+from daemon.keeper import fingerprint
 from daemon.notify import Notifier
 from daemon.wyoming_options import Options, check
 from model.modelfile import Model
@@ -115,15 +116,19 @@ class WyomingThread:
         require(options)
         from daemon.wyoming_server import WyomingServer
 
+        self.models, self.options = models, options
         started: Future[Any] = Future()
-        self._stop: Any = None
+        self._stop: Callable[[], object] = lambda: None
+        self._adopt: Callable[[Sequence[Model]], object] = lambda _models: None
+        server = WyomingServer(models, options)
 
         async def run() -> None:
             task = asyncio.current_task()
             assert task is not None
             loop = asyncio.get_running_loop()
             self._stop = lambda: loop.call_soon_threadsafe(task.cancel)
-            await serve(WyomingServer(models, options), options, started.set_result)
+            self._adopt = lambda models: loop.call_soon_threadsafe(server.adopt, models)
+            await serve(server, options, started.set_result)
 
         def work() -> None:
             try:
@@ -140,8 +145,21 @@ class WyomingThread:
         self._thread.start()
         started.result()
 
+    def adopt(self, models: Sequence[Model]) -> None:
+        """Serve other models from now on; streams go on, but for the word that is being said in one of them."""
+        if list(map(_identity, models)) == list(map(_identity, self.models)):
+            return  # and no stream is disturbed
+        self.models = models
+        with contextlib.suppress(RuntimeError):
+            self._adopt(models)
+
     def close(self) -> None:
         """End the service, within seconds."""
         with contextlib.suppress(RuntimeError):  # it ended by itself, and said why
             self._stop()
         self._thread.join(STOPPING)
+
+
+def _identity(model: Model) -> tuple[object, ...]:
+    """What decides about what a model hears."""
+    return model.word, model.front_end, model.threshold, model.smoothing, model.suppression, fingerprint(model)

@@ -49,6 +49,12 @@ class WyomingServer:
         self._server: asyncio.Server | None = None
         self._count = 0  # connections so far
 
+    def adopt(self, models: Sequence[Model]) -> None:
+        """Serve other models from now on. In the thread that serves."""
+        self.models = tuple(models)
+        self.info = encode(describe(models).event())
+        self._vocabulary.replace(models)
+
     # what connections ask
 
     def admit(self, connection: Connection) -> bool:

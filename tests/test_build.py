@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import fsspec
@@ -24,10 +25,11 @@ from rawdata import RATE, make_raw_data, vowel
 
 from model.frontend import CLIP, SAMPLE_RATE, FrontEnd, spectrogram
 from training import batches, recipe
+from training.ahead import Ahead
 from training.build import Plan, build, summary, write_problems
 from training.cli import main
 from training.corpus import split_of
-from training.dataset import Batches, Producer, features
+from training.dataset import epoch_batches, features, stream
 from training.errors import TrainingError
 from training.example import Maker
 from training.rawdata import load
@@ -596,8 +598,8 @@ def test_batches_are_those_of_a_stream_that_begins_with_the_example(short) -> No
 def test_an_epoch_holds_each_example_once_with_its_labels(short) -> None:
     data = Dataset(str(short))
     front_end = FrontEnd()
-    source = Batches(str(short), front_end, rows=8, seed=1)
-    assert source.epoch_batches == 4 * 4  # 32 of the 34 fill rows of 8
+    source = stream(str(short), front_end, rows=8, seed=1, first_epoch=0)
+    assert epoch_batches(34, rows=8) == 4 * 4  # 32 of the 34 fill rows of 8
     keys = [features(data[number][0], front_end).tobytes() for number in range(34)]
     seen = Counter[bytes]()
     for _ in range(4):
@@ -614,12 +616,13 @@ def test_an_epoch_holds_each_example_once_with_its_labels(short) -> None:
             seen[key] += 1
     assert seen.total() == 32
     assert seen <= Counter(keys)  # two examples without any word may be the same
-    first_again = next(Batches(str(short), front_end, rows=8, seed=1, first_epoch=1))
+    first_again = next(stream(str(short), front_end, rows=8, seed=1, first_epoch=1))
     assert np.array_equal(next(source).columns, first_again.columns)
 
 
-def test_a_producer_gives_the_same_batches_from_another_process(short, tmp_path) -> None:
-    here, there = (kind(str(short), FrontEnd(), 4, 7) for kind in (Batches, Producer))
+def test_another_process_gives_the_same_batches(short, tmp_path) -> None:
+    make = partial(stream, str(short), FrontEnd(), 4, 7, 0)
+    here, there = make(), Ahead(make)
     try:
         for _ in range(5):
             ours, theirs = next(here), next(there)
@@ -627,9 +630,9 @@ def test_a_producer_gives_the_same_batches_from_another_process(short, tmp_path)
     finally:
         there.close()
     assert not multiprocessing.active_children()
-    failing = Producer(str(tmp_path / "none"), FrontEnd(), 4, 7)
+    failing = Ahead(partial(stream, str(tmp_path / "none"), FrontEnd(), 4, 7, 0))
     with pytest.raises(TrainingError, match="there is no data set"):
         next(failing)
     failing.close()
     with pytest.raises(TrainingError, match="34 examples do not fill 71 rows"):
-        next(Batches(str(short), FrontEnd(), 71, 0))
+        next(stream(str(short), FrontEnd(), 71, 0, 0))

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,12 +119,34 @@ def align_all(folders: Sequence[Path], cache: Path, jobs: int) -> list[Speaker]:
     for folder in folders:
         for path, group, text in transcripts(folder):
             tasks.setdefault(group, []).append((str(path), text))
-    files = [cache / f"{group.replace('/', '-')}-{_key(entries)}.json" for group, entries in tasks.items()]
-    cache.mkdir(parents=True, exist_ok=True)
-    missing = [(file, *task) for file, task in zip(files, tasks.items(), strict=True) if not file.exists()]
-    for _ in tqdm(in_processes(_align_speaker, missing, jobs), total=len(missing), desc="align", unit="speaker"):
-        pass
+    files = [
+        cache / f"{group.replace('/', '-')}-{cache_key(entries, _FORMAT)}.json" for group, entries in tasks.items()
+    ]
+    fill(dict(zip(files, tasks.items(), strict=True)), _align_speaker, jobs, "align", "speaker")
     return [_load(file) for file in files]
+
+
+def cache_key(entries: Sequence[tuple[str, str]], version: int) -> str:
+    """For a cached file: another one when a recording (path, text) changes, or what is stored (version)."""
+    stamp = [(path, text, (stat := Path(path).stat()).st_size, stat.st_mtime_ns) for path, text in entries]
+    return hashlib.sha256(repr((version, stamp)).encode()).hexdigest()[:16]
+
+
+def fill(tasks: Mapping[Path, Any], work: Callable[[Any], Any], jobs: int, title: str, unit: str) -> None:
+    """Write each JSON file that is not there yet with what `work` makes of its task; interrupted, go on there."""
+    missing = [(file, task, work) for file, task in tasks.items() if not file.exists()]
+    for file, _, _ in missing:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    for _ in tqdm(in_processes(_write, missing, jobs), total=len(missing), desc=title, unit=unit):
+        pass
+
+
+def _write(entry: tuple[Path, Any, Callable[[Any], Any]]) -> None:
+    file, task, work = entry
+    content = work(task)
+    partial = file.with_suffix(".part")
+    partial.write_text(json.dumps(content))
+    partial.replace(file)
 
 
 def in_processes(work: Callable[[Any], Any], tasks: Iterable[Any], jobs: int) -> Iterator[Any]:
@@ -139,13 +161,8 @@ def in_processes(work: Callable[[Any], Any], tasks: Iterable[Any], jobs: int) ->
             pool.shutdown(cancel_futures=True)
 
 
-def _key(entries: Sequence[tuple[str, str]]) -> str:
-    stamp = [(text, path, (stat := Path(path).stat()).st_size, stat.st_mtime_ns) for path, text in entries]
-    return hashlib.sha256(repr((_FORMAT, stamp)).encode()).hexdigest()[:12]
-
-
-def _align_speaker(task: tuple[Path, str, Sequence[tuple[str, str]]]) -> None:
-    file, group, entries = task
+def _align_speaker(task: tuple[str, Sequence[tuple[str, str]]]) -> dict[str, Any]:
+    group, entries = task
     decoder = new_aligner()
     utterances, left_out = [], Counter[str]()
     for path, text in entries:
@@ -153,9 +170,7 @@ def _align_speaker(task: tuple[Path, str, Sequence[tuple[str, str]]]) -> None:
             utterances.append({"path": path, "words": align(decoder, read(Path(path)), text)})
         except TrainingError as error:
             left_out[str(error)] += 1
-    partial = file.with_suffix(".part")
-    partial.write_text(json.dumps({"group": group, "utterances": utterances, "left_out": left_out}))
-    partial.replace(file)
+    return {"group": group, "utterances": utterances, "left_out": left_out}
 
 
 def align(decoder: Decoder, samples: Int16Array, text: str) -> list[list[list[Any]]]:

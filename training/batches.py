@@ -1,19 +1,17 @@
 """Scenes in, batches out: many streams side by side, cut into chunks that follow each other.
 
 Row r of batch k + 1 goes on where row r of batch k ended, so the network's state can be carried over as the
-daemon carries it; now and then a row starts anew. A process of its own computes ahead of the training.
+daemon carries it; now and then a row starts anew.
 """
 
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -81,7 +79,11 @@ class Folders:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that decides what the batches hold."""
+    """Everything that decides what the batches hold.
+
+    built: where a data set lies that `build` made; then its examples are the batches, and not scenes. An epoch is
+    once through it.
+    """
 
     folders: Folders
     front_end: FrontEnd
@@ -90,6 +92,7 @@ class Plan:
     phones_of: str | None = None  # the word, if the phones of all recordings are to be taught beside it
     rows: int = 32
     epoch_steps: int = 250
+    built: str | None = None
     restart: float = 0.06  # chance that a row begins a new stream at a chunk: a stream lasts 40 s on average
 
 
@@ -144,50 +147,11 @@ def epoch(plan: Plan, material: Material, number: int) -> Iterator[Batch]:
         yield Batch(columns, target, weight, phone, event, fresh.astype(np.float32))
 
 
-def _produce(plan: Plan, first: int, queue: Any) -> None:
-    from queue import Full
-
+def stream(plan: Plan, first_epoch: int) -> Iterator[Batch]:
+    """The batches of all epochs from this one on, without end."""
     material = plan.folders.load("train", plan.phones_of)
-    parent = multiprocessing.parent_process()
-    for number in itertools.count(first):
-        for batch in epoch(plan, material, number):
-            waiting = True
-            while waiting:
-                # a training that was killed cannot stop this process: it must notice by itself
-                if parent is not None and not parent.is_alive():
-                    queue.cancel_join_thread()
-                    return
-                with suppress(Full):
-                    queue.put(batch, timeout=2)
-                    waiting = False
-
-
-class Producer:
-    """Computes batches in another process, a few ahead of the training."""
-
-    def __init__(self, plan: Plan, first_epoch: int) -> None:
-        # spawn: a fork of a process that holds TensorFlow's threads may hang
-        context = multiprocessing.get_context("spawn")
-        self._queue: Any = context.Queue(maxsize=8)
-        self._process = context.Process(target=_produce, args=(plan, first_epoch, self._queue), daemon=True)
-        self._process.start()
-
-    def __next__(self) -> Batch:
-        from queue import Empty
-
-        while True:
-            try:
-                batch: Batch = self._queue.get(timeout=5)
-            except Empty:
-                if not self._process.is_alive():
-                    raise RuntimeError("the process that makes the batches died; its message stands above") from None
-                continue
-            return batch
-
-    def close(self) -> None:
-        """Stop the process."""
-        self._process.terminate()
-        self._process.join()
+    for number in itertools.count(first_epoch):
+        yield from epoch(plan, material, number)
 
 
 assert FRAME * 32 == CHUNK_SAMPLES

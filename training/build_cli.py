@@ -60,9 +60,6 @@ def _seed(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> None:
     """Build, and say what came of it. Raises TrainingError."""
-    # each worker is one thread: more of them only wait for each other
-    for library in ("OPENBLAS", "OMP", "MKL"):
-        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     from training import build, rawdata, recipe
     from training.storage import storage
 

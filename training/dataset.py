@@ -1,16 +1,13 @@
 """A built data set in, the batches that training reads out: each example a stream of its own.
 
 An example is four chunks long. Its state begins anew with its first one (`fresh`), and is carried through the other
-three; what of the last chunk lies after the example has no weight. `Batches` gives them in this process,
-`Producer` computes them ahead in another one, with the same verbs as `training.batches.Producer`.
+three; what of the last chunk lies after the example has no weight.
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import itertools
 from collections.abc import Iterator
-from contextlib import suppress
-from typing import Any
 
 import numpy as np
 
@@ -71,81 +68,16 @@ def epoch(data: Dataset, front_end: FrontEnd, rows: int, seed: int, number: int)
             yield Batch(columns[chunk], target[chunk], weight[chunk], unknown, unknown, fresh)
 
 
-class Batches:
-    """Endless batches, epoch after epoch; computed when they are asked for."""
-
-    def __init__(self, location: str, front_end: FrontEnd, rows: int, seed: int, first_epoch: int = 0) -> None:
-        self._data = Dataset(location)
-        self._arguments = (self._data, front_end, rows, seed)
-        self._epoch = first_epoch
-        self._batches = epoch(*self._arguments, first_epoch)
-        self.epoch_batches = CHUNKS * (len(self._data) // rows)
-
-    def __iter__(self) -> Batches:
-        return self
-
-    def __next__(self) -> Batch:
-        for batch in self._batches:
-            return batch
-        self._epoch += 1
-        self._batches = epoch(*self._arguments, self._epoch)
-        return next(self._batches)
-
-    def close(self) -> None:
-        """Nothing to stop."""
+def epoch_batches(examples: int, rows: int) -> int:
+    """How many batches an epoch has."""
+    return CHUNKS * (examples // rows)
 
 
-def _produce(arguments: tuple[Any, ...], queue: Any) -> None:
-    from queue import Full
-
-    parent = multiprocessing.parent_process()
-    try:
-        for batch in Batches(*arguments):
-            waiting = True
-            while waiting:
-                # a training that was killed cannot stop this process: it must notice by itself
-                if parent is not None and not parent.is_alive():
-                    queue.cancel_join_thread()
-                    return
-                with suppress(Full):
-                    queue.put(batch, timeout=2)
-                    waiting = False
-    except TrainingError as error:
-        queue.put(error)
-
-
-class Producer:
-    """As `Batches`, computed in another process, a few ahead of the training."""
-
-    def __init__(self, location: str, front_end: FrontEnd, rows: int, seed: int, first_epoch: int = 0) -> None:
-        # spawn: a fork of a process that holds TensorFlow's threads may hang
-        context = multiprocessing.get_context("spawn")
-        self._queue: Any = context.Queue(maxsize=8)
-        arguments = (location, front_end, rows, seed, first_epoch)
-        self._process = context.Process(target=_produce, args=(arguments, self._queue), daemon=True)
-        self._process.start()
-
-    def __iter__(self) -> Producer:
-        return self
-
-    def __next__(self) -> Batch:
-        from queue import Empty
-
-        while True:
-            try:
-                batch: Batch | TrainingError = self._queue.get(timeout=5)
-            except Empty:
-                if not self._process.is_alive():
-                    raise TrainingError("the process that makes the batches died; the data set may be gone") from None
-                continue
-            if isinstance(batch, TrainingError):
-                raise batch
-            return batch
-
-    def close(self) -> None:
-        """Stop the process."""
-        self._process.terminate()
-        self._process.join()
+def stream(location: str, front_end: FrontEnd, rows: int, seed: int, first_epoch: int) -> Iterator[Batch]:
+    """The batches of all epochs from this one on, without end; as `epoch`."""
+    data = Dataset(location)
+    for number in itertools.count(first_epoch):
+        yield from epoch(data, front_end, rows, seed, number)
 
 
 assert _COLUMNS >= CHUNK_COLUMNS + (CHUNKS - 1) * CHUNK_STEPS * STRIDE

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,10 @@ from tqdm import tqdm
 
 from model.modelfile import Model
 from model.network import UNITS
-from training import losses
-from training.batches import CHUNK_STEPS, Batch, Plan, Producer
+from training import batches, dataset
+from training.ahead import Ahead
+from training.backend import tensorflow
+from training.batches import CHUNK_STEPS, Batch, Plan
 from training.corpus import Corpus
 from training.errors import TrainingError
 from training.evaluate import THRESHOLDS, FalseAccepts, Recall
@@ -64,16 +65,11 @@ class Fit:
     """
 
     def __init__(self, word: str, plan: Plan, schedule: Schedule, folder: Path, start: Model | None = None) -> None:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        tensorflow(schedule.threads, plan.seed)
         import keras
-        import tensorflow as tf
 
         from training.network import build, freeze_norms, restore
 
-        with suppress(RuntimeError):  # TensorFlow runs already and keeps the threads that it has
-            tf.config.threading.set_intra_op_parallelism_threads(schedule.threads)
-            tf.config.threading.set_inter_op_parallelism_threads(1)
-        keras.utils.set_random_seed(plan.seed)
         self._word, self._plan, self._schedule, self._folder = word, plan, schedule, folder
         folder.mkdir(parents=True, exist_ok=True)
         self._twin = build(plan.front_end.bins, columns=None, phones=len(NAMES) if plan.phones_of else 0)
@@ -101,6 +97,8 @@ class Fit:
 
     def _compile(self) -> Any:
         import tensorflow as tf
+
+        from training import losses
 
         stream, optimizer = self._twin.stream, self._optimizer
         averages = [tf.Variable(value, trainable=False) for value in self._average]
@@ -179,9 +177,10 @@ class Fit:
         """Train to the last epoch; returns the model. Ctrl-C loses at most one epoch."""
         self._restore()
         if not self._finished():
-            # before anything is computed: a folder that is wrong, or changes later, must not cost hours
+            # before anything is computed: a folder that is wrong, or changes later, must not cost hours; and with
+            # the phones, though nothing here measures them, since the producer may not start processes to find them
             development = self._plan.folders.load("dev", self._plan.phones_of)
-            producer = Producer(self._plan, self._epoch)
+            producer = Ahead(self._batches())
             scalars = Scalars(self._folder / "events")
             try:
                 while not self._finished():
@@ -193,11 +192,17 @@ class Fit:
                 average.assign(best)
         return self.model()
 
+    def _batches(self) -> Callable[[], Iterator[Batch]]:
+        plan = self._plan
+        if plan.built is None:
+            return partial(batches.stream, plan, self._epoch)
+        return partial(dataset.stream, plan.built, plan.front_end, plan.rows, plan.seed, self._epoch)
+
     def _finished(self) -> bool:
         stopping = self._schedule.stopping
         return self._epoch >= self._schedule.epochs or bool(stopping and self._progress.since >= stopping.patience)
 
-    def _run_epoch(self, producer: Producer, development: Material, scalars: Scalars) -> None:
+    def _run_epoch(self, producer: Iterator[Batch], development: Material, scalars: Scalars) -> None:
         history = []
         state1 = state2 = np.zeros((self._plan.rows, UNITS), np.float32)
         first = self._epoch * self._plan.epoch_steps

@@ -8,14 +8,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+EPOCH_BATCHES = 250
+
 
 def add_fit(commands: Any) -> None:
     """Add the command to a parser's sub-commands (what `add_subparsers` gives)."""
     fit: argparse.ArgumentParser = commands.add_parser(
         "fit",
-        help="train the network on folders of recordings",
+        help="train the network on folders of recordings, or on a built data set",
         description="Trains on endless streams of scenes made from the folders' recordings, of which the development "
-        "and test shares are left out. Ctrl-C loses at most one epoch; the same command goes on.",
+        "and test shares are left out; or, with --built, on the examples of a data set, and the folders are only what "
+        "it is measured on. Ctrl-C loses at most one epoch; the same command goes on.",
         epilog='example:\n  chimed-train fit "hey computer" --positives spoken/positives --spoken spoken/negatives \\\n'
         "      --speech talk --noise rooms -o hey_computer.npz",
     )
@@ -23,7 +26,10 @@ def add_fit(commands: Any) -> None:
     fit.add_argument(
         "--positives", type=Path, nargs="+", required=True, metavar="DIR", help="recordings of the word alone"
     )
-    fit.add_argument("--spoken", type=Path, nargs="+", required=True, metavar="DIR", help="synthetic negatives")
+    fit.add_argument(
+        "--spoken", type=Path, nargs="+", default=[], metavar="DIR", help="synthetic negatives; needed without --built"
+    )
+    fit.add_argument("--built", metavar="SET", help="train on what `chimed-train build` made: a folder or fsspec URL")
     fit.add_argument(
         "--speech", type=Path, nargs="+", required=True, metavar="DIR", help="real speech without the word"
     )
@@ -33,7 +39,9 @@ def add_fit(commands: Any) -> None:
     fit.add_argument("--run-name", default="run", help="folder of this training below --work (default: %(default)s)")
     fit.add_argument("--scaling", default="log", choices=("log", "relative", "power"), help="features to train on")
     fit.add_argument("--epochs", type=int, default=40, help="default: %(default)s")
-    fit.add_argument("--epoch-batches", type=int, default=250, help="of 2.55 s of every stream (default: %(default)s)")
+    fit.add_argument(
+        "--epoch-batches", type=int, help="of 2.55 s of every stream (default: 250; once through the set with --built)"
+    )
     fit.add_argument("--start", type=Path, metavar="NPZ", help="begin with the weights of this model file")
     fit.add_argument("--rows", type=int, default=32, help="parallel streams (default: %(default)s)")
     fit.add_argument("--learning-rate", type=float, default=1e-3, metavar="X", help="default: %(default)s")
@@ -79,6 +87,32 @@ def add_fit(commands: Any) -> None:
     fit.set_defaults(run=run)
 
 
+def _check_built(arguments: argparse.Namespace) -> int:
+    """How many batches an epoch has with --built, 0 without. Raises TrainingError for what excludes it."""
+    from training.errors import TrainingError
+
+    if arguments.built is None:
+        if not arguments.spoken:
+            raise TrainingError("--spoken DIR is needed: synthetic negatives, as `chimed-train speak` makes them")
+        return 0
+    from training.dataset import epoch_batches
+    from training.shards import Dataset
+
+    given = {
+        "--spoken": arguments.spoken,
+        "--epoch-batches": arguments.epoch_batches,
+        "--phones": arguments.phones,
+        "--says": arguments.says,
+        "--event-from": arguments.event_from < 1,
+    }
+    if wrong := [name for name, value in given.items() if value]:
+        raise TrainingError(f"{wrong[0]} does not go with --built: a built example holds only sound and labels")
+    examples = len(Dataset(arguments.built))
+    if not (count := epoch_batches(examples, arguments.rows)):
+        raise TrainingError(f"{examples} examples do not fill {arguments.rows} rows; build more, or take fewer --rows")
+    return count
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Train, and write the model file. Raises TrainingError."""
     from model.frontend import FrontEnd
@@ -88,7 +122,8 @@ def run(arguments: argparse.Namespace) -> None:
     from training.scenes import Recipe
     from training.stopping import Stopping
 
-    phones = arguments.phones
+    built = _check_built(arguments)
+    phones = False if built else arguments.phones
     if phones is None and not (phones := find_spec("pocketsphinx") is not None):
         print(  # noqa: T201 - a command's answer
             "PocketSphinx is not installed (pip install 'chimed[stitch]'): training without phones, which hears real "
@@ -97,7 +132,7 @@ def run(arguments: argparse.Namespace) -> None:
         )
     folders = Folders(
         positives=tuple(arguments.positives),
-        spoken=tuple(arguments.spoken),
+        spoken=tuple(arguments.spoken or arguments.speech),  # a built set has its own, and nothing is measured on it
         speech=tuple(arguments.speech),
         noise=tuple(arguments.noise),
         cache=arguments.work / "cache",
@@ -110,7 +145,8 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.seed,
         phones_of=arguments.word if phones else None,
         rows=arguments.rows,
-        epoch_steps=arguments.epoch_batches,
+        epoch_steps=built or arguments.epoch_batches or EPOCH_BATCHES,
+        built=arguments.built,
     )
     schedule = Schedule(
         epochs=arguments.epochs,

@@ -6,7 +6,6 @@ of a synthesiser. PocketSphinx finds the phones, offline; what it found is cache
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,10 +13,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from model.frontend import SAMPLE_RATE
-from training.align import FRAME_SECONDS, align, in_processes, new_aligner
+from training.align import FRAME_SECONDS, align, cache_key, fill, new_aligner
 from training.corpus import Corpus, read
 from training.errors import TrainingError
 from training.speak import MANIFEST
@@ -61,13 +59,10 @@ def tracks(texts: dict[str, str], cache: Path, jobs: int, title: str = "phones")
     for path in sorted(texts):
         by_folder.setdefault(Path(path).parent, []).append((path, texts[path]))
     batches = [some[at : at + _AT_ONCE] for some in by_folder.values() for at in range(0, len(some), _AT_ONCE)]
-    files = [cache / f"phones-{_key(batch)}.json" for batch in batches]
-    cache.mkdir(parents=True, exist_ok=True)
-    missing = [(file, batch) for file, batch in zip(files, batches, strict=True) if not file.exists()]
-    for _ in tqdm(in_processes(_align, missing, jobs), total=len(missing), desc=title, unit=f"x{_AT_ONCE}"):
-        pass
+    tasks = {cache / f"phones-{cache_key(batch, _FORMAT)}.json": batch for batch in batches}
+    fill(tasks, _align, jobs, title, f"x{_AT_ONCE}")
     found: dict[str, Track] = {}
-    for file in files:
+    for file in tasks:
         for path, phones in json.loads(file.read_text()).items():
             found[path] = np.array(phones, np.int32)
     return found
@@ -87,13 +82,7 @@ def texts(corpora: Iterable[Corpus], says: Iterable[tuple[Path, str]] = ()) -> d
     return found
 
 
-def _key(batch: Sequence[tuple[str, str]]) -> str:
-    stamp = [(path, text, (stat := Path(path).stat()).st_size, stat.st_mtime_ns) for path, text in batch]
-    return hashlib.sha256(repr((_FORMAT, stamp)).encode()).hexdigest()[:16]
-
-
-def _align(task: tuple[Path, Sequence[tuple[str, str]]]) -> None:
-    file, batch = task
+def _align(batch: Sequence[tuple[str, str]]) -> dict[str, list[tuple[int, int, int]]]:
     decoder = new_aligner()
     found = {}
     for path, text in batch:
@@ -104,9 +93,7 @@ def _align(task: tuple[Path, Sequence[tuple[str, str]]]) -> None:
         except TrainingError:
             continue
         found[path] = track(words, len(samples), _PADDING)
-    partial = file.with_suffix(".part")
-    partial.write_text(json.dumps(found))
-    partial.replace(file)
+    return found
 
 
 def track(words: Sequence[Sequence[Sequence[Any]]], length: int, padding: int) -> list[tuple[int, int, int]]:

@@ -43,9 +43,6 @@ def _count(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> None:
     """Stitch, draw the report and print what came of it. Raises TrainingError."""
-    # products of many small matrices: threads would only wait for each other
-    for library in ("OPENBLAS", "OMP", "MKL"):
-        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     from training.stitch import CLIPS, stitch
     from training.stitch_report import report
 

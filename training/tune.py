@@ -8,7 +8,6 @@ network is built and traced once, however many trainings there are.
 from __future__ import annotations
 
 import math
-import os
 import queue
 import threading
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ import numpy as np
 from model.frontend import FloatArray
 from model.modelfile import Model
 from model.network import UNITS
+from training.backend import tensorflow
 from training.batches import Batch, Folders, Plan, epoch
 from training.export import check_parity
 from training.progress import bar
@@ -54,16 +54,11 @@ class Tuner:
     """Fine-tunes one model, as often as wished."""
 
     def __init__(self, start: Model, gentle: Gentle, recipe: Recipe | None = None) -> None:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        tf = tensorflow(gentle.threads, gentle.seed)
         import keras
-        import tensorflow as tf
 
         from training.network import build, freeze_norms, restore
 
-        with suppress(RuntimeError):  # TensorFlow runs already and keeps the threads that it has
-            tf.config.threading.set_intra_op_parallelism_threads(gentle.threads)
-            tf.config.threading.set_inter_op_parallelism_threads(1)
-        keras.utils.set_random_seed(gentle.seed)
         self._start, self._gentle = start, gentle
         self._recipe = recipe or replace(Recipe(), synthetic_speed=OWN_SPEED, events=OWN_EVENTS)
         self._twin = build(start.weights.bins, columns=None)
@@ -86,13 +81,14 @@ class Tuner:
         stream, optimizer, trained = self._twin.stream, self._optimizer, self._trained
         anchors = [tf.constant(value) for value in self._anchor]
 
+        from training import losses
+
         @tf.function(jit_compile=False, reduce_retracing=True)  # XLA takes minutes and gigabytes
         def step(columns: Any, target: Any, weight: Any, state1: Any, state2: Any, pull: Any) -> Any:
             with tf.GradientTape() as tape:
                 posterior, state1, state2 = stream([columns, state1, state2], training=True)
                 posterior = tf.clip_by_value(posterior[:, :, 0], 1e-6, 1 - 1e-6)
-                entropy = -target * tf.math.log(posterior) - (1 - target) * tf.math.log(1 - posterior)
-                loss = tf.reduce_sum(weight * entropy) / tf.reduce_sum(weight)
+                loss = losses.steps(posterior, target, weight)
             optimizer.apply_gradients(zip(tape.gradient(loss, trained), trained, strict=True))
             for variable, anchor in zip(trained, anchors, strict=True):
                 variable.assign(variable - pull * (variable - anchor))

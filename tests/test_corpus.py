@@ -94,6 +94,13 @@ def test_the_splits_have_their_shares_and_never_change() -> None:
     ]
 
 
+def test_the_word_and_other_speech_of_one_person_are_in_one_split() -> None:
+    people = [f"person {number}" for number in range(50)]
+    for folder in ("positives", "activates"):
+        assert [split_of(f"{folder}/{name}") for name in people] == [split_of(f"negatives/{name}") for name in people]
+    assert {split_of(f"positives/{name}") for name in people} == {"train", "dev", "test"}
+
+
 def test_a_missing_or_empty_folder_is_named(tmp_path) -> None:
     with pytest.raises(TrainingError, match="nowhere: no such folder"):
         corpus.find(tmp_path / "nowhere")

@@ -30,6 +30,7 @@ SUFFIXES = {
     *(".m4a", ".mp4", ".aac", ".wma", ".amr", ".webm", ".mka"),  # these through ffmpeg
 }
 SPLITS = (("train", 70), ("dev", 15), ("test", 15))  # percent
+RAW_DATA = ("positives", "activates", "negatives")  # folders in which the same people speak
 MAX_SECONDS = 600
 
 
@@ -55,7 +56,14 @@ class Clip:
 
 
 def split_of(group: str) -> str:
-    """The split that a group belongs to, whatever else there is."""
+    """The split that a group belongs to, whatever else there is.
+
+    In a `raw_data` folder, who said the word and who said something else is one speaker: of `positives/ann` and
+    `negatives/ann` only the name counts.
+    """
+    folder, _, name = group.partition("/")
+    if folder in RAW_DATA and name:
+        group = name
     percent = int.from_bytes(hashlib.sha256(group.encode()).digest()[:4], "big") % 100
     for name, share in SPLITS:
         if percent < share:

@@ -8,6 +8,7 @@ import numpy as np
 
 from daemon.errors import AudioError
 from daemon.resample import Floats, Resampler, Samples, check_rate
+from model.frontend import SAMPLE_RATE
 
 MAX_CHANNELS = 256  # no microphone array is larger; what asks for more is a damaged header
 
@@ -36,6 +37,10 @@ class PcmFormat:
         """Bytes of one sample of all channels."""
         return self.width * self.channels
 
+    def seconds(self, size: int) -> float:
+        """How long so many bytes sound."""
+        return size / (self.rate * self.frame)
+
 
 class PcmStream:
     """Push bytes, cut anywhere, get samples; any cuts give the same samples."""
@@ -44,17 +49,33 @@ class PcmStream:
         self._format = pcm
         self._resampler = Resampler(pcm.rate)
         self._rest = b""
+        self._torn = False
 
     def push(self, data: bytes) -> Samples:
         """The samples that these bytes complete; what the resampler's filter holds back comes later."""
+        self._mend()
         data = self._rest + data
         whole = len(data) // self._format.frame * self._format.frame
         self._rest = data[whole:]
         return self._resampler.push(_floats(data[:whole], self._format))
 
+    def skip(self, data: bytes) -> int:
+        """Leave these bytes out; what comes next begins anew. How many samples they would have given."""
+        data = self._rest + data
+        whole = len(data) // self._format.frame * self._format.frame
+        self._rest = data[whole:]
+        self._torn = True
+        return round(self._format.seconds(whole) * SAMPLE_RATE)
+
     def flush(self) -> Samples:
         """End of the stream: what the filter still holds; half a sample at the very end is dropped."""
+        self._mend()
         return self._resampler.flush()
+
+    def _mend(self) -> None:
+        if self._torn:  # not with each skip: it takes a quarter of the time of hearing
+            self._resampler.reset()
+            self._torn = False
 
 
 def _floats(data: bytes, pcm: PcmFormat) -> Floats:

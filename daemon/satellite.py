@@ -107,6 +107,16 @@ class Satellite:
         assert self._stream is not None
         return before + self._hear(self._stream.push(data))
 
+    def skip(self, data: bytes, pcm: PcmFormat) -> None:
+        """These bytes are not listened to: what follows is heard as after a gap, at its own time."""
+        if self._stream is None or pcm != self._format:
+            self._format, self._stream = pcm, PcmStream(pcm)
+        self._heard += self._stream.skip(data)
+        if self._spotter is not None:
+            self._spotter.reset()
+        self._energy.clear()
+        self._span, self._origin = 0, self._heard
+
     def stop(self) -> list[Detection]:
         """End of the stream: the detections in what was held back."""
         if self._stream is None:

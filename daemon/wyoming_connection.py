@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from wyoming.error import Error
 from wyoming.event import Event
@@ -19,6 +20,7 @@ from wyoming.wake import NotDetected
 
 from daemon.arbiter import Arbiter
 from daemon.audio import block_size
+from daemon.backlog import TOO_LATE, WAITED, Backlog, Pace
 from daemon.errors import AudioError, ChimedError
 from daemon.pcm import PcmFormat
 from daemon.satellite import Satellite
@@ -28,6 +30,8 @@ from model.detector import Detection
 
 SEND_LIMIT = 5.0  # s in which a client must read what it was sent
 GOODBYE = 1.0  # s to take leave in
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +45,13 @@ class Host(Protocol):
 
     options: Options
     arbiter: Arbiter
+    backlog: Backlog
+    turns: asyncio.Semaphore
     info: bytes
+
+    @property
+    def streams(self) -> int:
+        """How many there are."""
 
     def admit(self, connection: Connection) -> bool:
         """Whether there is room for one more stream, which from now on is this one's."""
@@ -66,6 +76,8 @@ class Connection:
         self._name = name
         self._verdicts: set[asyncio.Future[bool]] = set()
         self._answered = False  # since the start of the stream
+        self._pace = Pace(time.monotonic())
+        self._skipping = False  # since it is too far behind
 
     def listens_for(self, word: str) -> bool:
         """Whether its stream would fire on the word."""
@@ -77,7 +89,7 @@ class Connection:
         try:
             while True:
                 async with asyncio.timeout(limit):
-                    header = await read_header(self._reader)
+                    header = await self._reading(read_header(self._reader))
                     if header is None:
                         return
                     await self._handle(header)
@@ -126,6 +138,15 @@ class Connection:
         self._answered = False
         self._satellite.start(pcm)
 
+    async def _reading(self, something: Awaitable[T]) -> T:
+        """What is read; notices when it had to be waited for, since then the stream is up to date."""
+        begin = time.monotonic()
+        result = await something
+        now = time.monotonic()
+        if now - begin > WAITED:
+            self._pace.waited(now)
+        return result
+
     def _admit(self) -> None:
         if not self._host.admit(self):
             raise RefusedError(f"{self._host.options.max_streams} streams are served already")
@@ -134,10 +155,26 @@ class Connection:
         pcm = pcm_format(header.data, self._satellite.format)
         if not self._satellite.streaming:
             self._start(pcm)
-        async for piece in read_payload(self._reader, header.payload, min(LIMIT, block_size(pcm.rate) * pcm.frame)):
-            self._answer(self._satellite.push(piece, pcm))
+        pieces = read_payload(self._reader, header.payload, min(LIMIT, block_size(pcm.rate) * pcm.frame))
+        while (piece := await self._reading(anext(pieces, None))) is not None:
+            async with self._host.turns:
+                if self._late():
+                    self._satellite.skip(piece, pcm)
+                    self._host.backlog.skipped(pcm.seconds(len(piece)))
+                else:
+                    self._answer(self._satellite.push(piece, pcm))
+                self._pace.heard(pcm.seconds(len(piece)), time.monotonic())
+                await asyncio.sleep(0)
             await self._drain()
-            await asyncio.sleep(0)
+
+    def _late(self) -> bool:
+        """Whether it is so far behind that what waits is to be skipped, until it is up to date."""
+        if not self._skipping and self._pace.behind > TOO_LATE:
+            self._skipping = True
+            self._host.backlog.late(self, self._name, self._pace.behind, self._host.streams)
+        elif not self._pace.behind:
+            self._skipping = False
+        return self._skipping
 
     async def _stop(self) -> None:
         if not self._satellite.streaming:

@@ -20,6 +20,7 @@ from wyoming.info import Attribution, Info, WakeModel, WakeProgram
 
 import daemon
 from daemon.arbiter import Arbiter
+from daemon.backlog import Backlog
 from daemon.errors import ChimedError
 from daemon.satellite import Satellite, Vocabulary
 from daemon.wyoming_connection import Connection
@@ -29,6 +30,7 @@ from model.modelfile import Model
 
 SPARE = 32  # connections beyond those that stream: they only ask what is offered, or wait
 RECEIVE_BUFFER = 65_536  # bytes in the kernel for each client; a question behind 2 s of audio is still answered in time
+TURNS = 4  # pieces of sound, 3 ms with one word, that are heard before newcomers are looked at
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))  # s, s, probes
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,8 @@ class WyomingServer:
     def __init__(self, models: Sequence[Model], options: Options) -> None:
         self.options = options
         self.arbiter = Arbiter(options.arbitrate_ms / 1000)
+        self.backlog = Backlog()
+        self.turns = asyncio.Semaphore(TURNS)
         self.info = encode(describe(models).event())
         self.models = tuple(models)
         self._address = parse_uri(options.uri)
@@ -64,9 +68,15 @@ class WyomingServer:
         self._streams.add(connection)
         return True
 
+    @property
+    def streams(self) -> int:
+        """How many there are."""
+        return len(self._streams)
+
     def release(self, connection: Connection) -> None:
         """Its stream is over."""
         self._streams.discard(connection)
+        self.backlog.forget(connection)
 
     def rivals(self, connection: Connection, word: str) -> bool:
         """Whether another stream listens for the word."""

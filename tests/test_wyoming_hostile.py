@@ -15,7 +15,7 @@ import pytest
 from conftest import Chimed, recording
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from wyoming_clients import PATIENCE, chunks, connected, memory, pcm, uri_of
+from wyoming_clients import PATIENCE, chunks, connected, memory, pcm, plain, uri_of
 
 SOUND = recording(3, [1.0])
 GROWTH = 25.0  # MB that hostile clients may cost for good; each tries to make it hundreds
@@ -35,12 +35,6 @@ def server(start, model_file) -> Iterator[Chimed]:
     assert chimed.stop() == 0
 
 
-def plain(chimed: Chimed) -> socket.socket:
-    """A connection without any manners."""
-    host, port = uri_of(chimed).removeprefix("tcp://").split(":")
-    return socket.create_connection((host, int(port)), timeout=PATIENCE)
-
-
 def still_serves(chimed: Chimed) -> bool:
     """Whether a new client is told what is offered, and its word is heard."""
 
@@ -53,7 +47,7 @@ def still_serves(chimed: Chimed) -> bool:
 
 def exchange(chimed: Chimed, data: bytes) -> bytes:
     """Send it all, say that this was all, and read to the end of the connection."""
-    with plain(chimed) as connection:
+    with plain(uri_of(chimed)) as connection:
         answer = b""
         with suppress(ConnectionError):  # closed before it had read all
             connection.sendall(data)
@@ -166,7 +160,7 @@ def test_any_bytes_end_in_an_answer_or_a_closed_connection(shared_server, data):
 def test_a_payload_is_never_held_as_a_whole(server):
     before = memory(server.process.pid)
     chunk = b'{"type": "%s", "data": {"rate": 16000, "width": 2, "channels": 1}, "payload_length": 16777216}\n'
-    connections = [plain(server) for _ in range(30)]
+    connections = [plain(uri_of(server)) for _ in range(30)]
     for i, connection in enumerate(connections):
         connection.settimeout(0.5)
         with suppress(TimeoutError):
@@ -179,7 +173,7 @@ def test_a_payload_is_never_held_as_a_whole(server):
 
 def test_a_client_that_does_not_read_is_not_written_to_without_end(server):
     before = memory(server.process.pid)
-    with plain(server) as connection:
+    with plain(uri_of(server)) as connection:
         connection.setblocking(False)
         question = b'{"type": "describe"}\n' * 1_000
         sent = 0
@@ -212,7 +206,7 @@ def test_a_client_that_sends_faster_than_real_time_does_not_starve_the_others(se
                 with suppress(TimeoutError):
                     connection.sendall(data)
 
-    connections = [plain(server) for _ in range(8)]
+    connections = [plain(uri_of(server)) for _ in range(8)]
     threads = [threading.Thread(target=flood, args=(connection,)) for connection in connections]
     for thread in threads:
         thread.start()
@@ -238,7 +232,7 @@ def test_half_open_connections_are_bounded_in_number(start, model_file):
     chimed = start(
         "wyoming", "--uri", "tcp://127.0.0.1:0", "--model", model_file, "--max-streams", "1", "--idle-timeout", "4"
     )
-    connections = [plain(chimed) for _ in range(60)]
+    connections = [plain(uri_of(chimed)) for _ in range(60)]
     chimed.wait_for("connections are open already")
     for connection in connections:
         with suppress(ConnectionError):
@@ -253,7 +247,7 @@ def test_connections_that_break_leave_nothing_behind(server):
     """The first 150 take what so many at once need; as many again and again need no more."""
     before = 0.0
     for turn in range(450):
-        with plain(server) as connection:
+        with plain(uri_of(server)) as connection:
             connection.sendall(START + b'{"type": "describe"}\n' + b"x" * (turn % 7))
             if turn % 3:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # reset

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -96,6 +97,12 @@ class Client:
 async def connected(uri: str) -> AsyncIterator[Client]:
     async with AsyncClient.from_uri(uri, connect_timeout=PATIENCE) as client:
         yield Client(client)
+
+
+def plain(uri: str) -> socket.socket:
+    """A TCP connection without any manners."""
+    host, port = uri.removeprefix("tcp://").split(":")
+    return socket.create_connection((host, int(port)), timeout=PATIENCE)
 
 
 def uri_of(server: Chimed) -> str:

@@ -1,0 +1,69 @@
+"""When a stream's sound came and was heard in, how far it is behind out; of all streams, a line in the log.
+
+Clients speak in real time. A stream that is heard more slowly, and never has to be waited for, falls behind: what waits
+fills our buffers, then the client's, where nobody can count it. The clock can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Hashable
+
+TOO_LATE = 2.0  # s behind; whoever spoke has given up, so what waits is skipped
+WAITED = 0.001  # s; a read that takes longer found nothing there
+QUIET = 30.0  # s without a skip, and a stream keeps up again
+
+log = logging.getLogger(__name__)
+
+
+class Pace:
+    """How far one stream is behind its client. now: s, of a clock that never goes back."""
+
+    def __init__(self, now: float) -> None:
+        self.behind = 0.0  # s
+        self._last = now
+
+    def waited(self, now: float) -> None:
+        """There was nothing to hear: it is up to date."""
+        self.behind, self._last = 0.0, now
+
+    def heard(self, seconds: float, now: float) -> None:
+        """So much sound was heard, or skipped. Who sends faster than real time is never behind while that is heard."""
+        self.behind = max(0.0, self.behind + now - self._last - seconds)
+        self._last = now
+
+
+class Backlog:
+    """Says once that streams fall behind, and once that they keep up again."""
+
+    def __init__(self, quiet: float = QUIET) -> None:
+        self._quiet = quiet
+        self._late: dict[Hashable, asyncio.TimerHandle] = {}
+        self._skipped = 0.0
+
+    def late(self, stream: Hashable, name: str, behind: float, streams: int) -> None:
+        """A stream begins to skip what waits. name: for the log, as is the number of streams."""
+        if not self._late:
+            self._skipped = 0.0
+            log.warning(
+                "cannot keep up with %d stream%s: %s is %.1f s behind, so what waits is skipped; use fewer streams "
+                "(max_streams), fewer words or more servers",
+                *(streams, "" if streams == 1 else "s", name, behind),
+            )
+        elif stream in self._late:
+            self._late[stream].cancel()
+        self._late[stream] = asyncio.get_running_loop().call_later(self._quiet, self.forget, stream)
+
+    def skipped(self, seconds: float) -> None:
+        """So much sound of some stream was not listened to."""
+        self._skipped += seconds
+
+    def forget(self, stream: Hashable) -> None:
+        """The stream has kept up for a while, or is over."""
+        timer = self._late.pop(stream, None)
+        if timer is None:
+            return
+        timer.cancel()
+        if not self._late:
+            log.info("keeping up again; %.1f s of sound were skipped", self._skipped)

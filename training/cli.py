@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     from training.record_cli import add_record
     from training.review_cli import add_review
     from training.stitch_cli import add_stitch
+    from training.stress_cli import add_stress
     from training.word_cli import add_word
 
     parser = argparse.ArgumentParser(
@@ -93,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     add_stitch(commands)
     add_build(commands)
 
-    for add in (add_fit, add_evaluate, add_record, add_adapt, add_review):
+    for add in (add_fit, add_evaluate, add_stress, add_record, add_adapt, add_review):
         add(commands)
 
     legacy = commands.add_parser(

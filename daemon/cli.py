@@ -143,6 +143,14 @@ def parser() -> argparse.ArgumentParser:
     service.set_defaults(module="daemon.install")
     service.add_argument("action", choices=("install", "uninstall", "status"), help="what to do with it")
     service.add_argument("--system", action="store_true", help="of the machine, for one without a session")
+    completion = commands.add_parser(
+        "completion",
+        help="print what lets a shell complete `chimed`'s commands and options",
+        epilog='examples:\n  eval "$(chimed completion bash)"\n'
+        "  chimed completion fish >~/.config/fish/completions/chimed.fish",
+    )
+    completion.set_defaults(module="daemon.completion", numpy=False)
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="which one")
     _finish(commands)
     return top
 

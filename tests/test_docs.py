@@ -19,7 +19,7 @@ from daemon import config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PARSERS = {"chimed": daemon.cli.parser, "chimed-train": training.cli._parser}
+PARSERS = {"chimed": daemon.cli.parser, "chimed-train": training.cli.parser}
 OPERATOR = re.compile(r"[|&;<>()]+")
 
 page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

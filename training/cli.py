@@ -47,13 +47,20 @@ def _import(arguments: argparse.Namespace) -> None:
     save(arguments.output, import_assignment(arguments.architecture, arguments.weights))
 
 
+def _completion(arguments: argparse.Namespace) -> None:
+    from training.completion import script
+
+    print(script(parser(), arguments.shell))
+
+
 def _limit_threads() -> None:
     # one thread for numpy's little products: more of them only wait for each other
     for library in ("OPENBLAS", "OMP", "MKL"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """All commands and options."""
     from training.adapt_cli import add_adapt
     from training.build_cli import add_build
     from training.evaluate_cli import add_evaluate
@@ -64,12 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     from training.stress_cli import add_stress
     from training.word_cli import add_word
 
-    parser = argparse.ArgumentParser(
+    top = argparse.ArgumentParser(
         prog="chimed-train",
         description="Train a wake word, offline.",
         epilog="`chimed-train COMMAND --help` says more about a command, with an example.",
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     add_word(commands)
 
@@ -106,13 +113,20 @@ def _parser() -> argparse.ArgumentParser:
     legacy.add_argument("weights", type=Path, metavar="H5", help="model.h5: their weights")
     legacy.add_argument("-o", "--output", type=Path, required=True, metavar="NPZ", help="the model file to write")
     legacy.set_defaults(run=_import)
+    completion = commands.add_parser(
+        "completion",
+        help="print what lets a shell complete `chimed-train`'s commands and options",
+        epilog='example:\n  eval "$(chimed-train completion bash)"',
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="which one")
+    completion.set_defaults(run=_completion)
     _finish(commands)
-    return parser
+    return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status. Errors are one sentence, never a traceback."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     _limit_threads()  # before anything imports numpy, which looks only then
     from model.modelfile import ModelFileError
     from training.errors import TrainingError

@@ -6,10 +6,12 @@ found, not written down: any phrase in any language that espeak-ng speaks will d
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -74,18 +76,21 @@ def pronounce(phrases: Sequence[str], voice: str = "en-us") -> list[Phones]:
     if not shutil.which("espeak-ng"):
         raise TrainingError("espeak-ng is not installed (Debian: apt install espeak-ng)")
     check_espeak_voice(voice)
-    result: list[Phones] = []
-    for start in range(0, len(phrases), _BATCH):
-        batch = phrases[start : start + _BATCH]
-        # a full stop after each keeps one line of output for one of input
-        text = "".join(f"{phrase}.\n" for phrase in batch)
-        command = ["espeak-ng", "-q", "-x", "--sep= ", "-v", voice, "--stdin"]
-        answer = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-        lines = answer.stdout.splitlines()
-        if answer.returncode or len(lines) != len(batch):
-            raise TrainingError(f"espeak-ng could not pronounce the words with the voice {voice!r}")
-        result += [_phones(line) for line in lines]
-    return result
+    batches = [tuple(phrases[start : start + _BATCH]) for start in range(0, len(phrases), _BATCH)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return [phones for batch in pool.map(lambda batch: _pronounce(batch, voice), batches) for phones in batch]
+
+
+@cache  # each word of a phrase is compared with the same dictionary, which takes half a minute
+def _pronounce(batch: tuple[str, ...], voice: str) -> list[Phones]:
+    # a full stop after each keeps one line of output for one of input
+    text = "".join(f"{phrase}.\n" for phrase in batch)
+    command = ["espeak-ng", "-q", "-x", "--sep= ", "-v", voice, "--stdin"]
+    answer = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    lines = answer.stdout.splitlines()
+    if answer.returncode or len(lines) != len(batch):
+        raise TrainingError(f"espeak-ng could not pronounce the words with the voice {voice!r}")
+    return [_phones(line) for line in lines]
 
 
 def _phones(line: str) -> Phones:

@@ -2,7 +2,7 @@
 BIN := .venv/bin
 RECORDING := tests/data/activate-demo.flac
 
-.PHONY: help run test lint format bench soak demo clean
+.PHONY: help run test lint format bench soak demo deb clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -16,6 +16,10 @@ run: ## listen to the microphone (without one: to a recording)
 # one thread, as in the daemon: the engine's matrices are so small that more of them only wait for each other
 test: lint ## all checks: format, lint, types, tests
 	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest
+
+deb: ## build a Debian package of chimed in dist/ (ARCH=arm64: for a Raspberry Pi)
+	@scripts/setup run
+	@scripts/deb $(ARCH)
 
 lint: ## format, lint and types alone
 	@scripts/setup test

@@ -146,7 +146,7 @@ def parser() -> argparse.ArgumentParser:
     completion = commands.add_parser(
         "completion",
         help="print what lets a shell complete `chimed`'s commands and options",
-        epilog='examples:\n  eval "$(chimed completion bash)"\n'
+        epilog="examples:\n  chimed completion bash >~/.local/share/bash-completion/completions/chimed\n"
         "  chimed completion fish >~/.config/fish/completions/chimed.fish",
     )
     completion.set_defaults(module="daemon.completion", numpy=False)

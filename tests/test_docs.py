@@ -48,9 +48,13 @@ def calls(script: str) -> Iterator[list[str]]:
         lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>()")
         lexer.whitespace_split = True
         words: list[str] = []
+        redirected = False
         for token in [*lexer, ";"]:
-            if not OPERATOR.fullmatch(token):
-                words.append(token)
+            if redirected or not OPERATOR.fullmatch(token):
+                words += [token][redirected:]  # a file that is written to is no argument
+                redirected = False
+                continue
+            if redirected := bool({"<", ">"} & set(token)):
                 continue
             while words and (words[0] == "sudo" or re.match(r"\w+=", words[0])):
                 del words[0]
@@ -67,7 +71,7 @@ def subcommands(parser: argparse.ArgumentParser) -> set[str]:
 def test_calls_are_found_in_shell_scripts():
     script = (
         "sudo A=1 /opt/chimed/bin/chimed status   # and why\n"
-        "ffmpeg -i x - | chimed run \\\n    --input - && chimed-train word 'a b' > log\n"
+        "ffmpeg -i x - | chimed run \\\n    --input - && chimed-train word 'a b' > log/chimed\n"
         "systemctl reload chimed\n"
     )
     assert list(calls(script)) == [

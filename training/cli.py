@@ -116,7 +116,7 @@ def parser() -> argparse.ArgumentParser:
     completion = commands.add_parser(
         "completion",
         help="print what lets a shell complete `chimed-train`'s commands and options",
-        epilog='example:\n  eval "$(chimed-train completion bash)"',
+        epilog="example:\n  chimed-train completion bash >~/.local/share/bash-completion/completions/chimed-train",
     )
     completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="which one")
     completion.set_defaults(run=_completion)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
+from collections.abc import Mapping
 
 
 class Notifier:
@@ -17,14 +17,27 @@ class Notifier:
         address = os.environ.pop("NOTIFY_SOCKET", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) if address else None
+        self._waiting: list[Mapping[str, object]] = []  # for a manager that is busy
 
     def send(self, **fields: object) -> None:
-        """Send fields such as ``READY=1, STATUS="listening"``; a manager that does not listen is ignored."""
+        """Send fields such as ``READY=1, STATUS="listening"``, without waiting.
+
+        What a busy manager has no room for comes with the next call, but for signs of life, which then are stale; a
+        manager that does not listen is ignored.
+        """
         if self._socket is None:
             return
-        message = "\n".join(f"{name}={value}" for name, value in fields.items())
-        with contextlib.suppress(OSError):
-            self._socket.sendto(message.encode(), self._address)
+        self._waiting.append(fields)
+        while self._waiting:
+            message = "\n".join(f"{name}={value}" for name, value in self._waiting[0].items())
+            try:
+                self._socket.sendto(message.encode(), self._address)
+            except BlockingIOError:
+                self._waiting = [each for each in self._waiting if set(each) != {"WATCHDOG"}]
+                return
+            except OSError:
+                pass
+            del self._waiting[0]
 
     def close(self) -> None:
         """Release the socket."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -331,6 +332,67 @@ def test_under_systemd_lines_carry_priorities_and_the_state_is_told(environment,
     manager.setblocking(False)
     assert manager.recv(1_000).decode().startswith("READY=1\nSTATUS=listening to ")
     manager.close()
+
+
+def fields(manager: socket.socket) -> dict[str, str]:
+    """What is told next."""
+    return dict(line.split("=", 1) for line in manager.recv(4_096).decode().splitlines())
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_systemd_is_told_when_a_reload_begins_and_ends(start, model_file, tmp_path, abstract):
+    """As Type=notify-reload wants it, in that order, with the time by the clock that systemd looks at."""
+    address = f"\0{tmp_path}" if abstract else str(tmp_path / "notify")
+    soundfile.write(tmp_path / "long.wav", np.resize(SOUND, 120 * SAMPLE_RATE), SAMPLE_RATE)
+    config = tmp_path / "config.yaml"
+    config.write_text(f"words: [{{model: {model_file}}}]")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        manager.settimeout(60)
+        variables = {"NOTIFY_SOCKET": address.replace("\0", "@")}
+        chimed = start("run", "--input", tmp_path / "long.wav", "--no-chime", "--config", config, **variables)
+        told = fields(manager)
+        assert (told["READY"], "RELOADING" in told) == ("1", False)
+        for text, refused in (("", False), ("hook: []", True), ("hooks: []", False)):
+            config.write_text(f"words: [{{model: {model_file}}}]\n{text}")
+            before = time.monotonic_ns() // 1000
+            chimed.process.send_signal(signal.SIGHUP)
+            while "RELOADING" not in (told := fields(manager)):
+                assert "READY" not in told
+            assert before <= int(told["MONOTONIC_USEC"]) <= time.monotonic_ns() // 1000
+            while "READY" not in (told := fields(manager)):
+                assert set(told) == {"WATCHDOG"}
+            assert ("the changed configuration was refused" in told.get("STATUS", "")) is refused
+        chimed.process.terminate()
+        while "STOPPING" not in (told := fields(manager)):
+            assert "READY" not in told
+        assert chimed.end() == 0
+
+
+def test_what_a_busy_manager_has_no_room_for_is_told_later(monkeypatch, tmp_path):
+    """A READY that got lost would leave the service in its start, or in a reload, for ever."""
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        notifier = Notifier()
+        for _ in range(2_000):  # more than any kernel's queue takes
+            notifier.send(WATCHDOG=1)
+        notifier.send(RELOADING=1)
+        notifier.send(READY=1, STATUS="listening")
+        for _ in range(2_000):
+            notifier.send(WATCHDOG=1)
+        told = []
+        for _ in range(2):
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    told.append(fields(manager))
+            notifier.send(WATCHDOG=1)
+        others = [each for each in told if set(each) != {"WATCHDOG"}]
+        assert others == [{"RELOADING": "1"}, {"READY": "1", "STATUS": "listening"}]
+        assert told[-1] == {"WATCHDOG": "1"}
+        assert len(told) < 2_000
+        notifier.close()
 
 
 @pytest.fixture

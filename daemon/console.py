@@ -20,6 +20,15 @@ def say(line: str, stream: TextIO | None = None) -> None:
     print(printable(line), file=stream or sys.stdout, flush=True)
 
 
+def reopen_closed() -> None:
+    """Where a standard stream was closed, put nothing in its place: the next file would get what is meant for it."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w")
+
+
 def silence_libraries() -> None:
     """Keep what C libraries print (ALSA a page, while it looks for devices) off stderr; Python still writes to it."""
     own = os.dup(2)

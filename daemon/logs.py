@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import sys
 
 from daemon.console import printable
 
 PER_MINUTE = 200  # lines of one kind
+PATIENCE = 0.5  # s that a line waits for who reads the log
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -46,7 +48,7 @@ def _lines(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]
 
 
 class FloodGate(logging.Filter):
-    """Lets so many lines of a kind (the same text before its values are filled in) pass in a minute.
+    """Lets so many lines of a kind (level, and text before its values are filled in) pass in a minute.
 
     The last of them says that more follow, the next minute's first how many there were. The records' own times decide.
     """
@@ -54,18 +56,18 @@ class FloodGate(logging.Filter):
     def __init__(self, limit: int = PER_MINUTE) -> None:
         super().__init__()
         self._limit = limit
-        self._kinds: dict[str, list[float]] = {}  # -> start of its minute (s), lines in it
+        self._kinds: dict[tuple[int, str], list[float]] = {}  # -> start of its minute (s), lines in it
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether this line passes; adds to it what others it stands for."""
-        kind = str(record.msg)
+        kind = (record.levelno, str(record.msg))
         begin, count = self._kinds.get(kind, (record.created, 0))
         dropped = 0
         if not 0 <= record.created - begin < 60:
             begin, count, dropped = record.created, 0, max(0, count - self._limit)
         self._kinds[kind] = [begin, count + 1]
         if dropped:
-            record.msg = f"{kind} [and {dropped} like it before]"
+            record.msg = f"{record.msg} [and {dropped} like it before]"
         if count + 1 == self._limit:
             record.msg = f"{record.msg} [more like it in this minute are dropped]"
         return count < self._limit
@@ -84,11 +86,45 @@ def under_journal(descriptor: int) -> bool:
     return (status.st_dev, status.st_ino) == (device, inode)
 
 
+class StderrHandler(logging.Handler):
+    """Lines to a descriptor, without a buffer that would fail once more when the interpreter ends.
+
+    A disk that is full, or a reader that does not read, costs lines and not the listening: after `patience` (s; None:
+    waits for ever) a line is given up, and so are those that follow until there is room. The next says how many.
+    """
+
+    def __init__(self, descriptor: int, patience: float | None) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._patience = patience
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+        self.lost = 0  # lines, since the last that was written
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, or count it."""
+        text = self.format(record) + (f" [{self.lost} lines before it could not be written]" if self.lost else "")
+        try:
+            if self._writable():
+                os.write(self._descriptor, text.encode(errors="backslashreplace") + b"\n")
+                self.lost = 0
+                return
+        except OSError:
+            pass
+        self.lost += 1
+
+    def _writable(self) -> bool:
+        patience = None if self._patience is None else 0 if self.lost else self._patience * 1000
+        return bool(self._poll.poll(patience))
+
+
 def setup(level: str, limited: bool = True) -> None:
-    """Send the log to stderr, from this level (one of `LEVELS`) on; limited: no flood of lines, see `FloodGate`."""
-    handler = logging.StreamHandler(sys.stderr)
+    """Send the log to stderr, from this level (one of `LEVELS`) on.
+
+    limited: no flood of lines, see `FloodGate`, and no waiting for who reads them, as an audio loop needs it.
+    """
+    handler = StderrHandler(sys.stderr.fileno(), PATIENCE if limited else None)
     handler.setFormatter(JournalFormatter() if under_journal(sys.stderr.fileno()) else TerminalFormatter())
     if limited:
         handler.addFilter(FloodGate())
-    logging.raiseExceptions = False  # a full disk or a closed pipe behind stderr must not stop the listening
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

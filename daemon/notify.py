@@ -29,15 +29,15 @@ class Notifier:
             return
         self._waiting.append(fields)
         while self._waiting:
-            message = "\n".join(f"{name}={value}" for name, value in self._waiting[0].items())
+            first = self._waiting.pop(0)  # before it is sent: after a signal it must not come twice
+            message = "\n".join(f"{name}={value}" for name, value in first.items())
             try:
                 self._socket.sendto(message.encode(), self._address)
             except BlockingIOError:
-                self._waiting = [each for each in self._waiting if set(each) != {"WATCHDOG"}]
+                self._waiting = [each for each in (first, *self._waiting) if set(each) != {"WATCHDOG"}]
                 return
             except OSError:
                 pass
-            del self._waiting[0]
 
     def close(self) -> None:
         """Release the socket."""

@@ -19,7 +19,7 @@ from daemon.audio import Source, open_input, paced
 from daemon.beside import Beside
 from daemon.chime import ChimePlayer
 from daemon.config import Settings
-from daemon.console import silence_libraries
+from daemon.console import reopen_closed, silence_libraries
 from daemon.errors import ChimedError, UsageError
 from daemon.hooks import HookRunner
 from daemon.mute import Mute
@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 def command(args: argparse.Namespace) -> int:
     """Listen as the command line says; the exit code. Raises UsageError before anything starts."""
     _check(args)
+    reopen_closed()
     if args.log_level != "debug":
         silence_libraries()
     logs.setup(args.log_level or "info", limited=not args.fast)

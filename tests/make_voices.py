@@ -1,0 +1,99 @@
+"""Makes the voices of Piper that the tests use: tests/data/piper, one of one speaker and one of three.
+
+Piper's own voices are large and lie where a test may not get them. These have the inputs and the output of such a
+voice, and hum: each phoneme for 1200 samples times the length scale, at a pitch of its own and its speaker's. So the
+real program can be driven, and every option that reaches it be heard. Needs `onnx`:
+
+    pip install onnx && python tests/make_voices.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+OUTPUT = Path(__file__).parent / "data" / "piper"
+RATE = 22_050
+SYMBOLS = "_^$ abcdefghijklmnopqrstuvwxyzæɐəɛɪʌʃθðŋɹɑɔʊˈˌː.,!?"  # noqa: RUF001 - IPA
+
+
+def network(speakers: int) -> Any:
+    """Phonemes, scales and speaker in, a hum out: (1, 1, 1, samples)."""
+    constants = {
+        "index": np.array(1),
+        "zero": np.array(0),
+        "one": np.array(1),
+        "last": np.array([-1]),
+        "shape": np.array([1, 1, 1, -1]),
+        "samples": np.float32(1200),
+        "hertz": np.float32(120),
+        "per_phoneme": np.float32(3),
+        "per_speaker": np.float32(60),
+        "omega": np.float32(2 * np.pi / RATE),
+        "half": np.float32(0.5),
+    }
+    steps = [
+        ("Gather", ["scales", "index"], "length_scale"),
+        ("Mul", ["samples", "length_scale"], "length"),
+        ("Cast", ["length"], "whole", TensorProto.INT64),
+        ("Range", ["zero", "whole", "one"], "counter"),
+        ("Cast", ["counter"], "time", TensorProto.FLOAT),
+        ("Cast", ["input"], "phonemes", TensorProto.FLOAT),
+        ("Unsqueeze", ["phonemes", "last"], "column"),
+        ("Mul", ["column", "per_phoneme"], "above"),
+        ("Add", ["above", "hertz"], "tune"),
+        *([("Cast", ["sid"], "speaker", TensorProto.FLOAT)] if speakers > 1 else []),
+        *([("Mul", ["speaker", "per_speaker"], "higher")] if speakers > 1 else []),
+        ("Add", ["tune", "higher" if speakers > 1 else "hertz"], "pitch"),
+        ("Mul", ["pitch", "omega"], "speed"),
+        ("Mul", ["speed", "time"], "phase"),
+        ("Sin", ["phase"], "hum"),
+        ("Mul", ["hum", "half"], "softer"),
+        ("Reshape", ["softer", "shape"], "output"),
+    ]
+    nodes = [helper.make_node(name, read, [made], **{"to": to[0]} if to else {}) for name, read, made, *to in steps]
+    inputs = [
+        helper.make_tensor_value_info("input", TensorProto.INT64, [1, None]),
+        helper.make_tensor_value_info("input_lengths", TensorProto.INT64, [1]),
+        helper.make_tensor_value_info("scales", TensorProto.FLOAT, [3]),
+    ]
+    if speakers > 1:
+        inputs.append(helper.make_tensor_value_info("sid", TensorProto.INT64, [1]))
+    output = helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 1, 1, None])
+    stored = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "hum", inputs, [output], stored)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+    onnx.checker.check_model(made)
+    return made
+
+
+def description(speakers: int) -> dict[str, Any]:
+    """What lies beside a voice."""
+    return {
+        "audio": {"sample_rate": RATE},
+        "espeak": {"voice": "en-us"},
+        "inference": {"noise_scale": 0.667, "length_scale": 1, "noise_w": 0.8},
+        "phoneme_type": "espeak",
+        "phoneme_id_map": {symbol: [number] for number, symbol in enumerate(SYMBOLS)},
+        "num_symbols": len(SYMBOLS),
+        "num_speakers": speakers,
+        "speaker_id_map": {str(number): number for number in range(speakers)} if speakers > 1 else {},
+    }
+
+
+def main() -> None:
+    """Write both."""
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    for name, speakers in (("one", 1), ("three", 3)):
+        onnx.save(network(speakers), OUTPUT / f"{name}.onnx")
+        text = json.dumps(description(speakers), ensure_ascii=False) + "\n"
+        (OUTPUT / f"{name}.onnx.json").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

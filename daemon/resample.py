@@ -23,8 +23,16 @@ def to_float(samples: Samples) -> Floats:
 
 def to_int16(samples: Floats) -> Samples:
     """Floats of full scale 1.0 -> int16, clipped; what is not a number becomes silence."""
-    scaled = np.rint(np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0) * FULL_SCALE)
-    return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    scaled = _finite(samples) * FULL_SCALE
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1, out=scaled).astype(np.int16)
+
+
+def _finite(samples: Floats) -> Floats:
+    """The same samples, and silence for what is not a number, full scale for infinity."""
+    if np.isfinite(samples).all():  # nearly always, and to see it takes a fifth of the time of `nan_to_num`
+        return samples
+    return np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)
 
 
 def check_rate(rate: int) -> None:
@@ -54,9 +62,10 @@ class Resampler:
 
     def push(self, samples: Floats) -> Samples:
         """(n,) floats -> (m,) int16; m varies, since the filter holds some back."""
+        if self._stream is None:
+            return to_int16(samples)
         # a single infinity would ring through the filter's whole length
-        finite = np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)
-        return to_int16(finite if self._stream is None else self._stream.resample_chunk(finite))
+        return to_int16(self._stream.resample_chunk(_finite(samples)))
 
     def flush(self) -> Samples:
         """End of the stream: what the filter still holds."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from model.frontend import (
     STEP_SPAN,
     DoubleArray,
     FloatArray,
+    FrontEnd,
     Samples,
     StreamingSpectrogram,
     column_count,
@@ -51,8 +53,7 @@ class Detection:
         return self.sample / SAMPLE_RATE
 
 
-@dataclass(frozen=True)
-class Scores:
+class Scores(NamedTuple):
     """What one call computed. columns: (101, n) power; posteriors: (words, steps)."""
 
     columns: DoubleArray
@@ -62,22 +63,29 @@ class Scores:
 class Scorer:
     """Posteriors of several models over one stream; the spectrogram is computed once.
 
-    networks: those of the models, in the same order, where other streams of this thread use them too.
+    networks: those of the models, one each, in the same order, where other streams of this thread use them too.
+    Otherwise words with the same front end are computed side by side.
     """
 
     def __init__(self, models: Sequence[Model], networks: Sequence[Network] | None = None) -> None:
-        self._networks = networks or [Network(model.weights) for model in models]
-        self._front_ends = [model.front_end for model in models]
+        groups: dict[FrontEnd, list[int]] = {}
+        for place, model in enumerate(models):
+            groups.setdefault(model.front_end, []).append(place)
         self._spectrogram = StreamingSpectrogram()
-        self._scalings = {front_end: front_end.new_scaling() for front_end in self._front_ends}
+        self._scalings = [front_end.new_scaling() for front_end in groups]
+        self._networks: list[tuple[Network, int]] = []  # and which scaling makes its features
+        for scaling, places in enumerate(groups.values()):
+            own = [networks[place] for place in places] if networks else [Network(*(models[p].weights for p in places))]
+            self._networks += [(network, scaling) for network in own]
+        self._order = np.argsort([place for places in groups.values() for place in places])
         self.reset()
 
     def reset(self) -> None:
         """Start of a new stream: zero states, no past."""
         self._spectrogram.reset()
-        for scaling in self._scalings.values():
+        for scaling in self._scalings:
             scaling.reset()
-        self._states = [network.initial_state() for network in self._networks]
+        self._states = [network.initial_state() for network, _ in self._networks]
         self._pending: Samples = np.empty(0, np.int16)
         self._samples = 0  # heard
         self._columns = 0  # computed
@@ -110,7 +118,7 @@ class Scorer:
         if len(frames) == 1:  # as live
             scores = frames[0]
         else:
-            nothing = Scores(np.empty((BINS, 0)), np.empty((len(self._networks), 0), np.float32))
+            nothing = Scores(np.empty((BINS, 0)), np.empty((len(self._order), 0), np.float32))
             scores = Scores(
                 np.concatenate([frame.columns for frame in [nothing, *frames]], axis=1),
                 np.concatenate([frame.posteriors for frame in [nothing, *frames]], axis=1),
@@ -121,9 +129,10 @@ class Scorer:
 
     def _score_frame(self, samples: Samples) -> Scores:
         columns = self._spectrogram.push(samples)
-        features = {front_end: scaling.push(columns) for front_end, scaling in self._scalings.items()}
-        words = zip(self._networks, self._front_ends, self._states, strict=True)
-        return Scores(columns, np.array([net.step(features[key], state) for net, key, state in words]))
+        features = [scaling.push(columns) for scaling in self._scalings]
+        networks = zip(self._networks, self._states, strict=True)
+        parts = [network.step(features[scaling], state) for (network, scaling), state in networks]
+        return Scores(columns, np.concatenate(parts)[self._order] if len(parts) > 1 else parts[0])
 
 
 def score(model: Model, samples: Samples) -> FloatArray:

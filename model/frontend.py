@@ -215,7 +215,8 @@ class LogScaling:
     def __init__(self, bins: int) -> None:
         # 3 dB an octave: power proportional to frequency makes pink noise, and roughly speech, flat
         self._emphasis = np.maximum(np.arange(bins), 0.5) * (SAMPLE_RATE / WINDOW / 1000)
-        self._counted = max(1, bins - 1)
+        counted = np.arange(bins) > 0 if bins > 1 else np.ones(1)
+        self._weights = (counted / counted.sum())[:, None]  # of the bins in the level
         self._level = RunningMean(self.TIME_CONSTANT, 1)
 
     def reset(self) -> None:
@@ -224,10 +225,15 @@ class LogScaling:
 
     def push(self, columns: DoubleArray) -> FloatArray:
         """(101, n) power of at most one frame -> (n, bins) natural logarithms, scaled to a spread of about one."""
-        power = columns[: len(self._emphasis)].T * self._emphasis
-        level = self._level.push(power[:, -self._counted :].mean(axis=1, keepdims=True))
-        ratio = power / (level + SILENCE) + self.OFFSET
-        return (np.log(ratio) * 0.4 + 1.5).astype(np.float32)
+        ratio = columns[: len(self._emphasis)].T * self._emphasis
+        level = self._level.push(ratio @ self._weights)
+        level += SILENCE
+        ratio /= level
+        ratio += self.OFFSET
+        features = np.log(ratio, out=ratio)
+        features *= 0.4
+        features += 1.5
+        return features.astype(np.float32)
 
 
 class RelativeScaling:

@@ -52,8 +52,15 @@ class Gate:
 
     def push(self, posteriors: FloatArray) -> list[Firing]:
         """(n,) posteriors -> the firings among these steps."""
+        values: list[float] = posteriors.tolist()
+        if max(values, default=0.0) < self.threshold and max(self._recent) < self.threshold:
+            # no mean of these can exceed it: nearly always, so it is worth a shorter way
+            self._recent.extend(values)
+            self._step += len(values)
+            self._fell = self._fell or bool(values)
+            return []
         firings = []
-        for posterior in posteriors.tolist():
+        for posterior in values:
             self._recent.append(posterior)
             # fsum is exact, so that the decision does not depend on how the sum was carried along
             above = math.fsum(self._recent) / self.smoothing > self.threshold

@@ -39,7 +39,8 @@ class Ring:
         start = self._total % length
         head = min(len(rows), length - start)
         self._buffer[start : start + head] = rows[:head]
-        self._buffer[: len(rows) - head] = rows[head:]
+        if head < len(rows):
+            self._buffer[: len(rows) - head] = rows[head:]
         self._total += len(rows)
 
     def last(self, count: int | None = None) -> npt.NDArray[Any]:

@@ -74,12 +74,16 @@ def test_detections_are_equal_for_blocks_longer_than_the_window():
 
 
 def test_several_words_at_once_are_each_heard_as_alone():
+    """Some of them side by side in one network, some with features of their own, in whatever order they come."""
     samples = bursts(6)
     together = detections(Detector(MODELS), samples)
     for model in MODELS:
         alone = detections(Detector([model]), samples)
         assert alone
-        assert [detection for detection in together if detection.word == model.word] == alone
+        found = [detection for detection in together if detection.word == model.word]
+        assert [detection.sample for detection in found] == [detection.sample for detection in alone]
+        # the last bit depends on how the machine's BLAS multiplies matrices of another width
+        assert [detection.score for detection in found] == pytest.approx([each.score for each in alone], abs=1e-6)
 
 
 def test_detections_come_in_order_of_time():
@@ -153,7 +157,7 @@ def test_the_window_holds_the_last_10_seconds(seconds, block):
     np.testing.assert_array_equal(detector.samples.last(), samples[-441_000:])
     columns = spectrogram(whole_frames)[:, -5511:].T.astype(np.float32)
     np.testing.assert_array_equal(detector.columns.last(), columns)
-    scores = [score(model, whole_frames)[-1375:] for model in MODELS[:2]]
+    scores = [score(model, whole_frames)[-1375:] for model in MODELS[:2]]  # of two front ends, so each by itself
     np.testing.assert_array_equal(detector.posteriors.last(), np.stack(scores, axis=1))
 
 
@@ -201,5 +205,7 @@ def test_streams_that_share_the_weights_are_each_heard_as_alone():
         for spotter, samples, heard in zip(spotters, streams, found, strict=True):
             heard += spotter.push(samples[start : start + 5000])
     for spotter, samples, heard in zip(spotters, streams, found, strict=True):
-        assert heard + spotter.flush() == detections(Detector(MODELS), samples)
+        alone = Spotter(MODELS, networks)
+        expected = alone.push(samples) + alone.flush()
+        assert heard + spotter.flush() == expected
         assert heard

@@ -122,7 +122,7 @@ def test_export_writes_what_the_daemon_loads(tmp_path) -> None:
     features = np.random.default_rng(9).standard_normal((300, 37)).astype(np.float32)
     network = Network(loaded.weights)
     expected = np.asarray(clip(features[None]))[0, :, 0]
-    np.testing.assert_allclose(network.step(features, network.initial_state()), expected, atol=1e-4)
+    np.testing.assert_allclose(network.step(features, network.initial_state())[0], expected, atol=1e-4)
 
 
 def test_export_refuses_weights_that_do_not_match(tmp_path) -> None:

@@ -403,7 +403,7 @@ def scored_whole(model: Model, samples: Samples) -> FloatArray:
     levelled = np.round(samples * (0.1 * FULL_SCALE / level))
     network = Network(model.weights)
     features = np.ascontiguousarray(spectrogram(levelled).T, np.float32)
-    return network.step(features, network.initial_state())
+    return network.step(features, network.initial_state())[0]
 
 
 def above(posteriors: FloatArray, threshold: float = 0.5) -> list[tuple[int, int]]:
@@ -423,7 +423,7 @@ def test_the_assignments_weights_peak_in_the_second_recording_where_keras_did(as
 
 def test_in_silence_the_assignments_weights_start_at_their_floor(assignment) -> None:
     network = Network(assignment.weights)
-    posteriors = network.step(np.zeros((5511, 101), np.float32), network.initial_state())
+    posteriors = network.step(np.zeros((5511, 101), np.float32), network.initial_state())[0]
     assert posteriors.max() == posteriors[0] == pytest.approx(0.286, abs=5e-4)
 
 

@@ -57,7 +57,7 @@ def noise_features(columns: int, bins: int, seed: int = 0) -> FloatArray:
 
 
 def whole(network: Network, features: FloatArray) -> FloatArray:
-    return network.step(features, network.initial_state())
+    return network.step(features, network.initial_state())[0]
 
 
 # the formulas
@@ -69,6 +69,16 @@ def test_posteriors_are_those_of_the_formulas(bins):
     expected = keras_network(features, weights)
     assert np.ptp(expected) > 0.3  # the comparison sees more than a constant
     np.testing.assert_allclose(whole(Network(weights), features), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("words", [2, 3, 5])
+def test_words_side_by_side_are_each_scored_by_their_own_formulas(words):
+    weights, features = [random_weights(seed, 5) for seed in range(words)], noise_features(215, 5)
+    network = Network(*weights)
+    posteriors = network.step(features, network.initial_state())
+    assert posteriors.shape == (words, 51)
+    for own, found in zip(weights, posteriors, strict=True):
+        np.testing.assert_allclose(found, keras_network(features, own), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Weights)])
@@ -114,7 +124,7 @@ def test_steps_come_out_once_their_15_columns_are_in(cuts):
     network, features = Network(random_weights(1, 3)), noise_features(300, 3)
     state, seen, known = network.initial_state(), 0, []
     for block in np.split(features, sorted(cuts)):
-        known.append(network.step(block, state))
+        known.append(network.step(block, state)[0])
         seen += len(block)
         assert sum(map(len, known)) == max(0, (seen - 15) // 4 + 1)
     np.testing.assert_allclose(concatenated(known), whole(network, features), atol=1e-6)
@@ -127,7 +137,7 @@ def test_streams_that_share_a_network_do_not_disturb_each_other():
     parts: list[list[FloatArray]] = [[], []]
     for start in range(0, 200, 20):
         for features, state, out in zip(streams, states, parts, strict=True):
-            out.append(network.step(features[start : start + 20], state))
+            out.append(network.step(features[start : start + 20], state)[0])
     for features, out in zip(streams, parts, strict=True):
         np.testing.assert_allclose(concatenated(out), whole(network, features), atol=1e-6)
 

@@ -19,7 +19,7 @@ CHECK_COLUMNS = 5511  # a whole clip, so that the state has gone a long way
 def parity(clip: Any, weights: Weights, features: FloatArray) -> float:
     """Largest difference between the posteriors of the Keras network and of ours; features: (columns, bins)."""
     network = Network(weights)
-    ours = network.step(features, network.initial_state())
+    ours = network.step(features, network.initial_state())[0]
     theirs = np.asarray(clip(features[None], training=False))[0, :, 0]
     return float(np.max(np.abs(ours - theirs)))
 

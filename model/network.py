@@ -191,9 +191,9 @@ class Network:
         self._conv_kernel[:] = [each.conv_kernel.reshape(-1, FILTERS) for each in weights]
         self._conv_bias = np.stack([each.conv_bias for each in weights])[:, None]
         self._hidden = _aligned(self.words, FRAME_STEPS, FILTERS)
-        parts = -(-FRAME_STEPS * self._conv_kernel[0].size // SMALL_PRODUCT)
-        rows = -(-FRAME_STEPS // parts)
-        self._parts = [slice(first, first + rows) for first in range(0, FRAME_STEPS, rows)]
+        # parts of the filters, each to begin on a cache line
+        width = SMALL_PRODUCT // (FRAME_STEPS * KERNEL * self.bins) // 64 * 64 or 32
+        self._parts = [slice(first, min(first + width, FILTERS)) for first in range(0, FILTERS, width)]
         self._gru1 = _Gru(
             [each.gru1_kernel for each in weights],
             [each.gru1_recurrent for each in weights],
@@ -234,7 +234,7 @@ class Network:
         patches: FloatArray = np.ndarray(shape, np.float32, columns, strides=strides).copy()
         hidden = self._hidden[:, :steps]
         for part in self._parts:
-            np.matmul(patches[part], self._conv_kernel, out=hidden[:, part])
+            np.matmul(patches, self._conv_kernel[:, :, part], out=hidden[:, :, part])
         hidden += self._conv_bias
         np.maximum(hidden, 0.0, out=hidden)
         hidden = self._gru2.run(self._gru1.run(hidden, state.gru1), state.gru2)

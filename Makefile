@@ -38,9 +38,9 @@ bench: ## CPU time and memory, alone and beside other engines (LONG=1: more roun
 	$(BIN)/python tests/bench.py $(RECORDING) $(if $(LONG),--long) $(if $(PLOT),--plot $(PLOT))
 	$(BIN)/python tests/bench_latency.py
 
-soak: ## a day of audio through the daemon, faster than real time (takes half an hour)
+soak: ## a day of audio through the daemon, faster than real time; REAL_TIME=1: an hour as it comes (HOURS=n for others)
 	@scripts/setup test
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/soak.py --hours 24
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/soak.py $(if $(REAL_TIME),--real-time) --hours $(or $(HOURS),$(if $(REAL_TIME),1,24))
 
 demo: ## make the recording for tests and demonstration anew
 	@scripts/setup test

@@ -58,20 +58,21 @@ class ClipFolder:
         self._max_bytes = max_bytes
         self._kept: list[Kept] | None = None  # oldest first; None before the first look
 
-    def write(self, stem: str, samples: Samples, about: Mapping[str, Any]) -> Path:
-        """Write a clip, complete or not at all, and make room for it first; the path of its WAV."""
+    def write(self, stem: str, samples: Samples, about: Mapping[str, Any], later: int = 0) -> Path:
+        """Write a clip, complete or not at all, and make room for it first; the path of its WAV.
+
+        later: how many samples will be added to it.
+        """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         text = (json.dumps(about, indent=1, ensure_ascii=False) + "\n").encode()
-        size = len(text) + 2 * len(samples) + 44
+        size = len(text) + 2 * (len(samples) + later) + 44
         self._make_room(size)
         stem = self._free(stem)
         sound = self.path / f"{stem}.wav"
         try:
             with self._create(f".{stem}.json{PART}") as file:
                 file.write(text)
-            with self._create(f".{stem}.wav{PART}") as file, wave.open(file, "wb") as recording:
-                recording.setparams((1, 2, SAMPLE_RATE, len(samples), "NONE", ""))
-                recording.writeframes(samples.astype("<i2").tobytes())
+            self._write_sound(f".{stem}.wav{PART}", samples)
             for ending in ("json", "wav"):  # in this order: where the sound is, the rest is
                 (self.path / f".{stem}.{ending}{PART}").rename(self.path / f"{stem}.{ending}")
         except OSError:
@@ -82,6 +83,23 @@ class ClipFolder:
         assert self._kept is not None
         self._kept.append(Kept(stem, size))
         return sound
+
+    def replace(self, sound: Path, samples: Samples) -> None:
+        """Put these samples in the place of a clip's, at one moment, unless somebody has taken it away."""
+        if not sound.exists():
+            return
+        part = f".{sound.name}{PART}"
+        try:
+            self._write_sound(part, samples)
+            (self.path / part).rename(sound)
+        finally:
+            with contextlib.suppress(OSError):
+                (self.path / part).unlink(missing_ok=True)
+
+    def _write_sound(self, name: str, samples: Samples) -> None:
+        with self._create(name) as file, wave.open(file, "wb") as recording:
+            recording.setparams((1, 2, SAMPLE_RATE, len(samples), "NONE", ""))
+            recording.writeframes(samples.astype("<i2").tobytes())
 
     def _create(self, name: str) -> Any:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -126,30 +144,34 @@ class ClipFolder:
 
 
 class Ticket:
-    """A clip that is about to be written; call it for its path."""
+    """A clip that is about to be written; call it for its path. path: the same, once it lies there; else ""."""
 
     def __init__(self) -> None:
         self._done = threading.Event()
-        self._path = ""
+        self.path = ""
 
     def done(self, path: str = "") -> None:
         """It lies there now, or, without a path, it never will."""
-        self._path = path
+        self.path = path
         self._done.set()
 
     def __call__(self) -> str:
         """The path, after at most a second; "" if there is none."""
-        return self._path if self._done.wait(PATIENCE) else ""
+        return self.path if self._done.wait(PATIENCE) else ""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A clip to write."""
+    """A clip to write; with nothing known `about` it, more samples for the one that was written for this ticket.
 
-    stem: str
+    later: as for `ClipFolder.write`.
+    """
+
     samples: Samples
-    about: Mapping[str, Any]
     ticket: Ticket
+    stem: str = ""
+    about: Mapping[str, Any] | None = None
+    later: int = 0
 
 
 class ClipWriter:
@@ -163,23 +185,32 @@ class ClipWriter:
         self._failed = False
         self._stopped = 0.0  # monotonic time, s
 
-    def save(self, samples: Samples, about: Mapping[str, Any], near: bool = False) -> Ticket:
-        """Have these samples written, and what is known `about` them: at least its word, score and time."""
+    def save(self, samples: Samples, about: Mapping[str, Any], near: bool = False, later: int = 0) -> Ticket:
+        """Have these samples written, and what is known `about` them: at least its word, score and time.
+
+        later: how many samples a call of `replace` will add.
+        """
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="clips", daemon=True)
             self._thread.start()
         ticket = Ticket()
         moment = datetime.datetime.fromisoformat(about["time"])
-        job = Job(file_stem(moment, about["word"], about["score"], near), samples, about, ticket)
+        self._take(Job(samples, ticket, file_stem(moment, about["word"], about["score"], near), about, later))
+        return ticket
+
+    def replace(self, ticket: Ticket, samples: Samples) -> None:
+        """Have these samples, which begin as those did, in the place of the ones that were saved for this ticket."""
+        self._take(Job(samples, ticket))
+
+    def _take(self, job: Job) -> None:
         try:
             self._jobs.put_nowait(job)
             self._crowded = False
         except queue.Full:
-            ticket.done()
+            job.ticket.done(job.ticket.path)
             if not self._crowded:
                 log.warning("a clip is left out: %s is slower than they come", self._folder.path)
             self._crowded = True
-        return ticket
 
     def stop(self) -> None:
         """Take nothing more, and write what waits; returns at once."""
@@ -196,9 +227,12 @@ class ClipWriter:
 
     def _work(self) -> None:
         while job := self._jobs.get():
-            path = ""
+            path = job.ticket.path
             try:
-                path = str(self._folder.write(job.stem, job.samples, job.about))
+                if job.about is not None:
+                    path = str(self._folder.write(job.stem, job.samples, job.about, job.later))
+                elif path:
+                    self._folder.replace(Path(path), job.samples)
             except OSError as error:
                 # said once, not with each clip
                 level = logging.DEBUG if self._failed else logging.WARNING

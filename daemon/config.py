@@ -55,13 +55,17 @@ class Audio:
 
 @dataclass(frozen=True)
 class Clips:
-    """Recordings of what was heard. folder: None for none; seconds: before a detection; the oldest go first."""
+    """Recordings of what was heard. folder: None for none; the oldest go first.
+
+    seconds, after: how much before and after a detection.
+    """
 
     folder: Path | None = None
     seconds: float = 3.0
     near_misses: bool = False
     max_files: int = 1_000
     max_bytes: int = 500_000_000
+    after: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -216,6 +220,7 @@ WORD_KEYS: Keys = {
 CLIPS_KEYS: Keys = {
     "folder": Value.folder_path,
     "seconds": lambda value: value.number(0.5, CLIP_SECONDS),
+    "after": lambda value: value.number(0.0, 2.0),
     "near_misses": Value.boolean,
     "max_files": lambda value: value.integer(1, 1_000_000),
     "max_bytes": lambda value: value.integer(1_000_000, 10**15),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from daemon.clips import ClipFolder, ClipWriter, Ticket
 from daemon.config import Clips
@@ -18,6 +20,14 @@ from model.modelfile import Model
 Window = Callable[[int, int], Samples]
 
 
+class Growing(NamedTuple):
+    """A clip that gets a tail. samples: what it has; sample: where in the stream they end."""
+
+    ticket: Ticket
+    samples: Samples
+    sample: int
+
+
 class Keeper:
     """Keeps clips as these options want it, of words that these models hear. options.folder: not None."""
 
@@ -25,6 +35,8 @@ class Keeper:
         assert options.folder is not None
         self._writer = ClipWriter(ClipFolder(options.folder, options.max_files, options.max_bytes))
         self._count = round(options.seconds * SAMPLE_RATE)
+        self._after = round(options.after * SAMPLE_RATE)
+        self._growing: list[Growing] = []
         self._near = NearMisses(models) if options.near_misses else None
         self._models = {model.word: model for model in models}
         self._fingerprints = {model.word: fingerprint(model) for model in models}
@@ -34,7 +46,11 @@ class Keeper:
         return self._save("heard", detection, window, device, time)
 
     def look(self, detector: Detector, origin: int, window: Window, device: str, time: Callable[[], str]) -> None:
-        """Keep what came close in the block that the detector has just heard. origin: where its stream began."""
+        """Keep what came close in the block that the detector has just heard, and what follows the clips before it.
+
+        origin: where its stream began.
+        """
+        self._grow(origin, origin + detector.samples.total, window)
         if self._near is None:
             return
         for miss in self._near.push(detector):
@@ -54,7 +70,21 @@ class Keeper:
             "device": device,
             "model": self._fingerprints[what.word],
         }
-        return self._writer.save(window(what.sample, self._count), about, near=kind != "heard")
+        samples = window(what.sample, self._count)
+        about["clip_sample"] = len(samples)  # where in the clip that is, however long it becomes
+        ticket = self._writer.save(samples, about, near=kind != "heard", later=self._after)
+        if self._after:
+            self._growing.append(Growing(ticket, samples, what.sample))
+        return ticket
+
+    def _grow(self, origin: int, heard: int, window: Window) -> None:
+        """Add what follows to the clips that wait for it, once all of it was heard; none of what follows a gap."""
+        waiting = [clip for clip in self._growing if clip.sample > origin]
+        self._growing = [clip for clip in waiting if heard < clip.sample + self._after]
+        for clip in waiting:
+            if heard >= clip.sample + self._after:
+                after = window(clip.sample + self._after, self._after)
+                self._writer.replace(clip.ticket, np.concatenate((clip.samples, after)))
 
     def stop(self) -> None:
         """Take nothing more; returns at once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes.util
 import os
 import queue
+import random
 import shutil
 import subprocess
 import tempfile
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 
 import numpy as np
 import pytest
@@ -42,6 +43,7 @@ class SoundServer:
         self.processes: list[subprocess.Popen[bytes]] = []
         self._to_say: queue.Queue[Samples] = queue.Queue()
         self.written = 0  # samples that the microphone has heard
+        self.record: BinaryIO | None = None  # where they are kept too
         self.said: list[float] = []  # when each began, as time.time() has it
         self._feeding = threading.Event()
         self._writer: threading.Thread | None = None
@@ -114,7 +116,7 @@ class SoundServer:
         self._writer.start()
 
     def _feed(self) -> None:
-        noise = recording(1, [])[:PIECE]
+        noise, places = recording(1, []), random.Random(0)
         said = np.empty(0, np.int16)
         with self.fifo.open("wb", buffering=0) as pipe:
             begin, written = time.monotonic(), 0
@@ -122,13 +124,16 @@ class SoundServer:
                 if not len(said) and not self._to_say.empty():
                     said = self._to_say.get()
                     self.said.append(time.time())
-                piece = noise.copy()
+                place = places.randrange(len(noise) - PIECE)  # so that no stretch of it is like another
+                piece = noise[place : place + PIECE].copy()
                 piece[: len(said[:PIECE])] = said[:PIECE]
                 said = said[PIECE:]
                 try:
                     pipe.write(piece.tobytes())
                 except BrokenPipeError:
                     return
+                if self.record is not None:
+                    self.record.write(piece.tobytes())
                 written += PIECE
                 self.written += PIECE
                 time.sleep(max(0.0, begin + written / SAMPLE_RATE - time.monotonic()))

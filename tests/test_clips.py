@@ -24,6 +24,8 @@ from hypothesis import strategies as st
 
 from daemon.audio import Block
 from daemon.clips import NAME, QUEUE, ClipFolder, ClipWriter, file_stem
+from daemon.config import Clips
+from daemon.keeper import Keeper
 from daemon.nearmiss import SHARE, NearMisses
 from daemon.service import Listener
 from model.detector import Detector
@@ -195,9 +197,9 @@ class StuckFolder(ClipFolder):
         super().__init__(path, **GENEROUS)
         self.go_on = threading.Event()
 
-    def write(self, stem, samples, about) -> Path:
+    def write(self, stem, samples, about, later=0) -> Path:
         assert self.go_on.wait(30)
-        return super().write(stem, samples, about)
+        return super().write(stem, samples, about, later)
 
 
 def test_a_disk_that_hangs_holds_nothing_up_and_fills_no_memory(tmp_path, caplog, monkeypatch):
@@ -334,6 +336,60 @@ def test_the_daemon_keeps_the_sound_before_each_word_and_tells_its_hooks(start, 
     told = [json.loads(line) for line in (tmp_path / "told").read_text().splitlines()]
     assert {each["clip"] for each in told} == {clip["path"] for clip in clips}
     assert {each["time"] for each in told} == {clip["time"] for clip in clips}
+
+
+def test_a_clip_goes_on_after_the_word_and_hooks_need_not_wait_for_that(start, model_file, tmp_path):
+    sound = recording(8, [1.0, 3.0, 7.6])
+    soundfile.write(tmp_path / "beeps.flac", sound, SAMPLE_RATE)
+    (tmp_path / "config.yaml").write_text(
+        f"words: [{{model: {model_file}}}]\nclips: {{folder: clips, seconds: 2, after: 0.5, max_bytes: 1000000}}\n"
+        f"hooks: ['stat -c %s \"$CHIMED_CLIP\" >> {tmp_path}/sizes']"
+    )
+    arguments = ["--config", tmp_path / "config.yaml", "--input", tmp_path / "beeps.flac", "--no-chime"]
+    assert start("run", *arguments).end() == 0
+    clips = kept(tmp_path / "clips")
+    # the recording ends before the last one could grow
+    for clip, after in zip(clips, (SAMPLE_RATE // 2, SAMPLE_RATE // 2, 0), strict=True):
+        begin = clip["sample"] - clip["clip_sample"]
+        assert clip["clip_sample"] == min(clip["sample"], 2 * SAMPLE_RATE)
+        assert np.array_equal(clip["samples"], sound[begin : clip["sample"] + after])
+        assert Path(clip["path"]).stat().st_mode & 0o777 == 0o600
+    sizes = [int(size) for size in (tmp_path / "sizes").read_text().split()]
+    assert sizes == [44 + 2 * clip["clip_sample"] for clip in clips]
+    assert len(names(tmp_path / "clips")) == 6
+
+
+def test_no_clip_goes_on_over_a_gap(tmp_path):
+    sound = recording(4, [1.0, 2.0])
+    keeper = Keeper(Clips(tmp_path / "clips", seconds=1, after=0.5), [MODEL])
+    listener = Listener(Detector([MODEL]), {"beep": 0})
+    (first,) = listener.push(Block(sound[: round(1.5 * SAMPLE_RATE)]))
+    ticket = keeper.heard(first, listener.window, "a test", WHEN.isoformat())
+    for block in (Block(sound[:0], gap=True), Block(sound[: 2 * SAMPLE_RATE])):
+        listener.push(block)
+        keeper.look(listener.detector, listener.origin, listener.window, "a test", WHEN.isoformat)
+    keeper.close()
+    assert soundfile.info(ticket()).frames == SAMPLE_RATE
+
+
+def test_what_was_taken_away_is_not_brought_back_by_what_follows(writer, tmp_path):
+    ticket = writer.save(NOISE, about(), later=len(NOISE))
+    for path in (tmp_path / "clips").glob(f"{Path(ticket()).stem}.*"):
+        path.unlink()
+    writer.replace(ticket, np.tile(NOISE, 2))
+    assert writer.save(NOISE, about(1))()
+    assert len(names(tmp_path / "clips")) == 2
+
+
+def test_a_disk_that_is_too_full_for_what_follows_keeps_the_clip(small_disk, caplog):
+    writer = ClipWriter(ClipFolder(small_disk / "clips", **GENEROUS))
+    ticket = writer.save(NOISE, about(), later=10 * len(NOISE))
+    path = Path(ticket())
+    writer.replace(ticket, np.tile(NOISE, 11))
+    writer.close()
+    assert soundfile.info(path).frames == len(NOISE)
+    assert names(small_disk / "clips") == [path.with_suffix(".json").name, path.name]
+    assert messages(caplog) == [f"cannot keep a clip in {small_disk}/clips: No space left on device"]
 
 
 def test_without_a_folder_nothing_is_kept(start, model_file, tmp_path):

@@ -1,6 +1,6 @@
 """The documentation keeps up with the code: its links lead somewhere, its commands and settings are understood.
 
-Commands are parsed with the programs' own parsers, not run.
+Commands are parsed here with the programs' own parsers, all of them; `test_docs_run.py` runs those that can be run.
 """
 
 from __future__ import annotations

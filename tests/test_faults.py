@@ -58,54 +58,59 @@ def hears(chimed: Chimed, server: SoundServer, count: int) -> None:
     chimed.wait_for('heard "beep"', count)
 
 
-def test_a_killed_server_is_said_once_and_heard_again_when_it_is_back(server, listen):
+def waits(chimed: Chimed, text: str) -> None:
+    """It says this, and then waits without taking a core."""
+    chimed.wait_for(text)
+    assert busy(chimed, 4) < IDLE
+
+
+def ends(chimed: Chimed, text: str, count: int) -> None:
+    """It ends in order, and has said this so many times."""
+    assert chimed.stop() == 0
+    assert len(chimed.lines(text)) == count, chimed.log
+
+
+@pytest.fixture
+def chimed(server, listen) -> Chimed:
+    """It has listened to the server's microphone for a while."""
     server.start()
     chimed = listen()
     chimed.wait_for("listening to")
     hears(chimed, server, 1)
+    return chimed
+
+
+def test_a_killed_server_is_said_once_and_heard_again_when_it_is_back(server, chimed):
     server.kill()
-    chimed.wait_for("trying again")
-    assert busy(chimed, 4) < IDLE
+    waits(chimed, "trying again")
     assert len(chimed.lines("trying again")) == 1
     server.start()
     chimed.wait_for("hearing the microphone")
     hears(chimed, server, 2)
-    assert chimed.stop() == 0
-    assert len(chimed.lines("again")) == 2, chimed.log
+    ends(chimed, "again", 2)
 
 
 def test_it_may_be_started_before_the_server(server, listen):
     chimed = listen()
-    assert "no microphone found" in chimed.wait_for("trying again")
-    assert busy(chimed, 3) < IDLE
+    waits(chimed, "no microphone found")
     server.start()
     chimed.wait_for("listening to microphone")
     hears(chimed, server, 1)
-    assert chimed.stop() == 0
-    assert len(chimed.lines("again")) == 1, chimed.log
+    ends(chimed, "again", 1)
 
 
-def test_a_microphone_that_was_pulled_out_is_heard_when_it_is_back(server, listen):
+def test_a_microphone_that_was_pulled_out_is_heard_when_it_is_back(server, chimed):
     """The server gives something else meanwhile, without a word, and it is digital silence."""
-    server.start()
-    chimed = listen()
-    chimed.wait_for("listening to")
-    hears(chimed, server, 1)
     server.unplug()
     chimed.wait_for("digital silence from the microphone")
     server.plug_in()
     chimed.wait_for("sound from the microphone")
     hears(chimed, server, 2)
-    assert chimed.stop() == 0
-    assert len(chimed.lines("silence")) == 1, chimed.log
+    ends(chimed, "silence", 1)
 
 
-def test_the_only_microphone_is_pulled_out(server, listen):
-    server.start()
+def test_the_only_microphone_is_pulled_out(server, chimed):
     server.control("unload-module", server.sink)
-    chimed = listen()
-    chimed.wait_for("listening to")
-    hears(chimed, server, 1)
     server.unplug()
     assert busy(chimed, 4) < IDLE
     server.plug_in()
@@ -117,49 +122,31 @@ def test_the_only_microphone_is_pulled_out(server, listen):
 def test_a_microphone_that_never_delivers_costs_no_core(server, listen):
     server.start(deaf=True)
     chimed = listen()
-    chimed.wait_for(server.dry)
-    assert busy(chimed, 4) < IDLE
+    waits(chimed, server.dry)
     server.speak()
     hears(chimed, server, 1)
-    assert chimed.stop() == 0
-    assert len(chimed.lines(server.dry)) == 1, chimed.log
+    ends(chimed, server.dry, 1)
 
 
-def test_a_microphone_that_stops_delivering_is_heard_when_it_goes_on(server, listen):
-    server.start()
-    chimed = listen()
-    chimed.wait_for("listening to")
-    time.sleep(1)
+def test_a_microphone_that_stops_delivering_is_heard_when_it_goes_on(server, chimed):
     server.silence()
-    chimed.wait_for(server.dry)
-    assert busy(chimed, 4) < IDLE
+    waits(chimed, server.dry)
     server.speak()
     chimed.wait_for(server.wet)
-    hears(chimed, server, 1)
-    assert chimed.stop() == 0
-    assert len(chimed.lines(server.dry)) == 1, chimed.log
+    hears(chimed, server, 2)
+    ends(chimed, server.dry, 1)
 
 
-def test_a_server_that_hangs_for_a_while(server, listen):
-    server.start()
-    chimed = listen()
-    chimed.wait_for("listening to")
-    time.sleep(1)
+def test_a_server_that_hangs_for_a_while(server, chimed):
     server.signal(signal.SIGSTOP)
-    chimed.wait_for("trying again")
-    assert busy(chimed, 4) < IDLE
+    waits(chimed, "trying again")
     server.signal(signal.SIGCONT)
     chimed.wait_for("hearing the microphone")
-    hears(chimed, server, 1)
-    assert chimed.stop() == 0
-    assert len(chimed.lines("again")) == 2, chimed.log
+    hears(chimed, server, 2)
+    ends(chimed, "again", 2)
 
 
-def test_it_ends_on_a_signal_while_the_server_hangs(server, listen):
-    server.start()
-    chimed = listen()
-    chimed.wait_for("listening to")
-    time.sleep(1)
+def test_it_ends_on_a_signal_while_the_server_hangs(server, chimed):
     server.signal(signal.SIGSTOP)
     try:
         time.sleep(0.5)

@@ -35,8 +35,9 @@ format: ## bring the sources into shape
 bench: ## CPU time and memory, alone and beside other engines (LONG=1: more rounds, an hour of audio)
 	@scripts/setup test
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	$(BIN)/python tests/bench.py $(RECORDING) $(if $(LONG),--long) $(if $(PLOT),--plot $(PLOT))
-	$(BIN)/python tests/bench_latency.py
+	@$(BIN)/python tests/bench.py $(RECORDING) $(if $(LONG),--long) $(if $(PLOT),--plot $(PLOT))
+	@$(BIN)/python tests/bench_latency.py
+	@$(BIN)/python tests/bench_training.py
 
 soak: ## a day of audio through the daemon, faster than real time; REAL_TIME=1: an hour as it comes (HOURS=n for others)
 	@scripts/setup test

@@ -1,8 +1,9 @@
 """What chimed costs, alone and beside other engines: `make bench`, or `python tests/bench.py FILE`.
 
 The daemon is measured as it ships, a `chimed run` process that hears the recording many times over, as the
-kernel accounts for it; starting up is measured on its own, over a moment of silence, and taken off. Then
-`bench_peers` sets other engines beside it, and `bench_scale` says what more words, streams and longer blocks cost.
+kernel accounts for it; starting up is measured on its own, over a moment of silence, and taken off. So is
+`chimed detect` over a long recording. Then `bench_peers` sets other engines beside it, and `bench_scale` says what more
+words, streams and longer blocks cost. Tables are Markdown, to paste into docs/benchmarks.md; progress goes to stderr.
 Whatever is compared runs in turns, and each turn's ratio counts: a busy machine slows both sides of it.
 """
 
@@ -31,6 +32,7 @@ from model.modelfile import load, shipped
 SECONDS = 120  # of audio that the daemon hears
 RUNS = 3
 CPU_MARK, MEMORY_MARK = 5, 48  # ms per second of audio, MB: what the project set itself
+WORDS_MARK, DETECT_MARK = 3, 100  # times one word for four; times faster than real time
 
 THREADS = "OPENBLAS_NUM_THREADS"
 
@@ -73,15 +75,33 @@ def bench_daemon(samples: Samples) -> None:
             costs[name] = min(cost([chimed, "run", "--input", path, "--fast", "--no-chime"]) for _ in range(RUNS))
     start_up, run = costs["start-up"], costs["run"]
     cpu = (run.cpu - start_up.cpu) / SECONDS * 1000
-    print(f"daemon over {SECONDS} s of audio (best of {RUNS} runs)")
-    print(f"  start-up          {start_up.cpu * 1000:6.0f} ms CPU, {start_up.memory:.0f} MB")
-    print(f"  listening         {cpu:6.1f} ms CPU per second of audio  {verdict(cpu, CPU_MARK, 'ms')}")
-    print(f"  peak memory       {run.memory:6.1f} MB RSS                    {verdict(run.memory, MEMORY_MARK, 'MB')}")
+    print(f"| `chimed run` over {SECONDS} s of audio, best of {RUNS} | measured | mark |\n| --- | --- | --- |")
+    print(f"| CPU per second of audio | {cpu:.1f} ms | {verdict(cpu, CPU_MARK, 'ms')} |")
+    print(f"| peak RSS | {run.memory:.1f} MB | {verdict(run.memory, MEMORY_MARK, 'MB')} |")
+    print(f"| CPU until it listens | {start_up.cpu * 1000:.0f} ms, {start_up.memory:.0f} MB | |")
+
+
+def bench_detect(samples: Samples, minutes: int) -> None:
+    """Print what `chimed detect` costs over so many minutes of audio, and over a tenth of them."""
+    chimed = str(Path(sys.executable).with_name("chimed"))
+    costs = []
+    with tempfile.TemporaryDirectory() as folder:
+        for seconds in (minutes * 6, minutes * 60):
+            path = f"{folder}/{seconds}.wav"
+            with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, "PCM_16") as file:
+                for _ in range(0, seconds * SAMPLE_RATE, len(samples)):
+                    file.write(samples)
+            costs.append(cost([chimed, "detect", path]))
+    short, long = costs
+    speed = minutes * 60 / long.cpu
+    mark = f"{DETECT_MARK} times: {'met' if speed >= DETECT_MARK else 'MISSED'}"
+    print(f"| `chimed detect` over {minutes} minutes | {long.cpu:.1f} s of CPU, {speed:.0f} times real time | {mark} |")
+    print(f"| its peak RSS; that over a tenth of them | {long.memory:.1f} MB; {short.memory:.1f} MB | |")
 
 
 def verdict(value: float, mark: float, unit: str) -> str:
     """Whether the mark is met, in words."""
-    return f"(mark: under {mark} {unit}; {'met' if value < mark else 'MISSED'})"
+    return f"{mark} {unit}: {'met' if value <= mark else 'MISSED'}"
 
 
 def machine() -> str:
@@ -132,15 +152,20 @@ def main() -> None:
     word, path = next(iter(shipped().items()))
     ends = json.loads(Path(arguments.recording).with_suffix(".json").read_text())["word_ends_at_seconds"]
     rounds = 30 if arguments.long else 6
-    print(machine())
+    print(f"{machine()}\n")
     bench_daemon(samples)
-    print("\nbeside other engines\n")
+    bench_detect(samples, 60 if arguments.long else 10)
+    print("\nBeside other engines:\n")
     peers = bench_peers.compare(bench_peers.compose(samples, {word: ends}), rounds)
     print(bench_peers.table(peers))
-    print("\nmore of it\n")
+    times = bench_peers.ratios(peers[1], peers[0])[1]
+    print(f"\nfour words cost {times:.2f} times one (mark: {verdict(times, WORDS_MARK, 'times')})")
+    print("\nMore of it:\n")
     model = load(path)
     scale = bench_scale.measure(model, samples, 3 * rounds)
     print(bench_scale.table(scale))
+    carried = 2000 * 64 / float(np.median(scale["streams", 64]))
+    print(f"\ntwo cores carry {carried:.0f} streams of one word, at what 64 cost on one")
     minutes = 60 if arguments.long else 3
     hours = bench_scale.hours(model, samples, minutes)
     print(f"\none stream of {minutes} minutes, tenth by tenth: {' '.join(f'{cost:.1f}' for cost in hours)} ms")

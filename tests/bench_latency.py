@@ -1,8 +1,14 @@
-"""From the end of a word to the start of the hook, through a real PulseAudio: `python tests/bench_latency.py`."""
+"""The daemon at a microphone, a real PulseAudio's: `python tests/bench_latency.py [TIMES [SECONDS]]`.
+
+How long it takes from the end of a word to the start of the hook, so many times; and what so many seconds of a quiet
+room cost, and how often threads wake in them.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import sys
 import tempfile
@@ -12,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soundserver
 from conftest import DATA, Chimed, user_environment
 from soundserver import SoundServer, private
 
@@ -19,6 +26,47 @@ from model.frontend import SAMPLE_RATE
 
 RECORDING = DATA / "activate-demo.flac"
 TIMES = 5
+QUIET = 20  # s
+LOOP = "the daemon's loop"
+PIECE = 3528  # samples, 80 ms: a server that hands on less at once wakes its clients more often
+
+
+def threads(process: int) -> dict[str, tuple[str, int, float]]:
+    """Thread -> name, how often it has waited and was woken, CPU s."""
+    found = {}
+    for task in Path(f"/proc/{process}/task").iterdir():
+        waits = re.search(r"^voluntary_ctxt_switches:\t(\d+)", (task / "status").read_text(), re.MULTILINE)
+        name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
+        ticks = sum(map(int, rest.split()[11:13]))
+        found[task.name] = (name, int(waits[1]) if waits else 0, ticks / os.sysconf("SC_CLK_TCK"))
+    return found
+
+
+def quiet_room(seconds: float) -> list[tuple[str, float, float]]:
+    """Threads that woke while the microphone heard soft noise: name, wakes per second, CPU ms per second."""
+    folder = Path(tempfile.mkdtemp(prefix="chimed"))
+    rates, usual = [], soundserver.PIECE
+    soundserver.PIECE = PIECE
+    for server in private(SoundServer):
+        server.start()
+        chimed = Chimed(["run", "--no-chime"], user_environment(folder) | server.variables, stdin=-3)
+        try:
+            chimed.wait_for("listening to")
+            time.sleep(3)
+            before, begin = threads(chimed.process.pid), time.monotonic()
+            time.sleep(seconds)
+            after, passed = threads(chimed.process.pid), time.monotonic() - begin
+        finally:
+            chimed.process.kill()
+            chimed.process.wait()
+            soundserver.PIECE = usual
+        for number, (name, waits, cpu) in after.items():
+            _, waits_before, cpu_before = before.get(number, ("", 0, 0.0))
+            if waits > waits_before:
+                label = LOOP if number == str(chimed.process.pid) else f"audio library ({name})"
+                rates.append((label, (waits - waits_before) / passed, (cpu - cpu_before) / passed * 1000))
+    shutil.rmtree(folder, ignore_errors=True)
+    return rates
 
 
 def latencies(times: int = TIMES) -> list[float]:
@@ -57,6 +105,7 @@ def latencies(times: int = TIMES) -> list[float]:
 
 def main() -> None:
     """Print the median and the spread."""
+    print("latency, and a quiet room", file=sys.stderr)
     times = int(sys.argv[1]) if len(sys.argv) > 1 else TIMES
     try:
         found = latencies(times)
@@ -65,7 +114,12 @@ def main() -> None:
         return
     low, median, high = np.percentile(found, [10, 50, 90]) * 1000
     print(f"from the word's end to the hook's start, {len(found)} of {3 * times} words heard through PulseAudio:")
-    print(f"  median {median:.0f} ms, 10 % below {low:.0f} ms, 10 % above {high:.0f} ms")
+    print(f"  median {median:.0f} ms, 10 % below {low:.0f} ms, 10 % above {high:.0f} ms (mark: 250 ms)")
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else QUIET
+    print(f"\n| in a quiet room, {seconds:g} s; blocks come 12.5 times a second | wakes per s | CPU ms per s |")
+    print("| --- | --- | --- |")
+    for name, wakes, cpu in quiet_room(seconds):
+        print(f"| {name} | {wakes:.1f} | {cpu:.1f} |")
 
 
 if __name__ == "__main__":

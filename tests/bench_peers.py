@@ -169,9 +169,11 @@ def compare(recording: Recording, rounds: int) -> list[Result]:
             if worker is not None:
                 running.append((result, worker))
         for number in range(rounds + 1):
+            print(f"round {number} of {rounds}", file=sys.stderr)
             for _, worker in running if number % 2 else running[::-1]:
                 worker.hear(whole=number == 0)
-        for _ in range(max(3, rounds // 5)):
+        for number in range(max(3, rounds // 5)):
+            print(f"at the pace of live audio: round {number + 1}", file=sys.stderr)
             for _, worker in running:
                 worker.hear_live()
     return [result for result, _ in running]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
 from collections.abc import Callable
 
@@ -72,6 +73,8 @@ def measure(model: Model, samples: Samples, rounds: int) -> Costs:
     costs: Costs = {key: [] for key in chosen}
     seconds = samples[: len(samples) // SAMPLE_RATE * SAMPLE_RATE].reshape(-1, SAMPLE_RATE)
     for number in range(rounds + 1):
+        if number % 6 == 0:
+            print(f"scale: round {number} of {rounds}", file=sys.stderr)
         second = seconds[number % len(seconds)]
         for key, hear in chosen.items():
             begin = time.process_time()
@@ -84,7 +87,8 @@ def hours(model: Model, samples: Samples, minutes: int) -> list[float]:
     """CPU ms per second of audio in each tenth of so many minutes, one stream from the start to the end."""
     detector, costs = Detector([model]), []
     block = 3528
-    for _ in range(10):
+    for tenth in range(1, 11):
+        print(f"one stream: tenth {tenth} of {minutes} minutes", file=sys.stderr)
         heard, begin = 0, time.process_time()
         while heard < minutes * 6 * SAMPLE_RATE:
             for start in range(0, len(samples), block):

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 import numpy as np
 
 from daemon.errors import AudioError
-from daemon.resample import Resampler, Samples, to_float
+from daemon.resample import Resampler, Samples
 from model.frontend import FRAME, SAMPLE_RATE
 
 STDIN = "-"
@@ -128,8 +128,8 @@ class RawSource:
     def blocks(self) -> Iterator[Block]:
         """The stream until its end; half a sample at the very end is dropped."""
         while data := self._stream.read(self._bytes):
-            samples = np.frombuffer(data[: len(data) // 2 * 2], "<i2")
-            yield Block(self._resampler.push(to_float(samples)))
+            samples = np.frombuffer(data[: len(data) // 2 * 2], "<i2").astype(np.int16, copy=False)
+            yield Block(self._resampler.push_int16(samples))
         yield Block(self._resampler.flush())
 
     def backlog(self) -> int:

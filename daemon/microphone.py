@@ -147,7 +147,13 @@ class Microphone:
                     log.warning("lost %s: this machine is too slow or too busy", loss(unsaid))
                     complained, unsaid = last, 0
             self._silence.push(samples, len(samples) / self._rate, self.name)
-            yield Block(self._resampler.push(to_float(samples) * self._factor), gap, dropped)
+            yield Block(self._converted(samples), gap, dropped)
+
+    def _converted(self, samples: Samples) -> Samples:
+        """What the device delivered, amplified and at 44.1 kHz."""
+        if self._factor == 1:
+            return self._resampler.push_int16(samples)
+        return self._resampler.push(to_float(samples) * self._factor)
 
     def _watch(self) -> Iterator[Block]:
         """Empty blocks until the device delivers or 10 s are over; costs next to nothing, unlike a callback that waits.

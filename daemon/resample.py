@@ -67,6 +67,10 @@ class Resampler:
         # a single infinity would ring through the filter's whole length
         return to_int16(self._stream.resample_chunk(_finite(samples)))
 
+    def push_int16(self, samples: Samples) -> Samples:
+        """(n,) int16 -> what `push` makes of the same sound; where the rates are equal, these very samples."""
+        return samples if self._stream is None else self.push(to_float(samples))
+
     def flush(self) -> Samples:
         """End of the stream: what the filter still holds."""
         empty = np.empty(0, np.float32)

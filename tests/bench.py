@@ -1,9 +1,10 @@
 """What chimed costs, alone and beside other engines: `make bench`, or `python tests/bench.py FILE`.
 
-The daemon is measured as it ships, a `chimed run` process that hears the recording many times over, as the
-kernel accounts for it; starting up is measured on its own, over a moment of silence, and taken off. So is
-`chimed detect` over a long recording. Then `bench_peers` sets other engines beside it, and `bench_scale` says what more
-words, streams and longer blocks cost. Tables are Markdown, to paste into docs/benchmarks.md; progress goes to stderr.
+The daemon is measured as it ships, a `chimed run` process that hears the recording many times over, as 16-bit samples
+like those of a microphone, as the kernel accounts for it; starting up is measured on its own, over a moment of silence,
+and taken off. So is `chimed detect` over a long recording. Then `bench_peers` sets other engines beside it, and
+`bench_scale` says what more words, streams and longer blocks cost. Tables are Markdown, to paste into
+docs/benchmarks.md; progress goes to stderr.
 Whatever is compared runs in turns, and each turn's ratio counts: a busy machine slows both sides of it.
 """
 
@@ -39,7 +40,8 @@ THREADS = "OPENBLAS_NUM_THREADS"
 # The kernel counts the peak of the parent's memory as its child's, up to exec: so a small parent starts it.
 LAUNCHER = """
 import json, os, sys
-pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+stdin = [(os.POSIX_SPAWN_OPEN, 0, sys.argv[1], os.O_RDONLY, 0)]
+pid = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ, file_actions=stdin)
 _, status, usage = os.wait4(pid, 0)
 print(json.dumps([os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, usage.ru_maxrss]))
 """
@@ -52,10 +54,10 @@ class Cost(NamedTuple):
     memory: float  # MB, peak RSS
 
 
-def cost(command: list[str]) -> Cost:
-    """Run it to its end. Raises SystemExit if it fails."""
+def cost(command: list[str], stdin: str = os.devnull) -> Cost:
+    """Run it to its end, with this file as its standard input. Raises SystemExit if it fails."""
     environment = {name: value for name, value in os.environ.items() if name != THREADS}
-    launcher = [sys.executable, "-S", "-c", LAUNCHER, *command]
+    launcher = [sys.executable, "-S", "-c", LAUNCHER, stdin, *command]
     done = subprocess.run(launcher, env=environment, capture_output=True, text=True, check=True)
     code, cpu, kilobytes = json.loads(done.stdout.splitlines()[-1])
     if code:
@@ -70,9 +72,10 @@ def bench_daemon(samples: Samples) -> None:
     with tempfile.TemporaryDirectory() as folder:
         costs = {}
         for name, audio in {"start-up": np.zeros(FRAME, np.int16), "run": heard}.items():
-            path = f"{folder}/{name}.wav"
-            soundfile.write(path, audio, SAMPLE_RATE)
-            costs[name] = min(cost([chimed, "run", "--input", path, "--fast", "--no-chime"]) for _ in range(RUNS))
+            path = Path(folder, name)
+            path.write_bytes(audio.astype("<i2").tobytes())
+            command = [chimed, "run", "--input", "-", "--fast", "--no-chime"]
+            costs[name] = min(cost(command, str(path)) for _ in range(RUNS))
     start_up, run = costs["start-up"], costs["run"]
     cpu = (run.cpu - start_up.cpu) / SECONDS * 1000
     print(f"| `chimed run` over {SECONDS} s of audio, best of {RUNS} | measured | mark |\n| --- | --- | --- |")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,13 +28,13 @@ page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 
 def blocks(text: str, language: str) -> Iterator[str]:
     """The fenced blocks of this language."""
-    for found in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        yield found.group(1)
+    for found in re.finditer(rf"^( *)```{language}\n(.*?)^\1```$", text, re.MULTILINE | re.DOTALL):
+        yield textwrap.dedent(found.group(2))
 
 
 def prose(text: str) -> str:
     """The text without its fenced blocks."""
-    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"^( *)```.*?^\1```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def anchors(text: str) -> set[str]:

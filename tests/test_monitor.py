@@ -6,6 +6,7 @@ import base64
 import contextlib
 import http.client
 import json
+import os
 import re
 import socket
 import subprocess
@@ -658,3 +659,39 @@ def test_a_microphone_is_heard_and_muted_from_the_page(tab, sound_server, start,
         tab.wait("document.querySelectorAll('.play:not(:disabled)').length == 3")
         assert again.stop() == 0
     assert tab.complaints == []
+
+
+def cpu_time(stat: Path) -> float:
+    """Seconds of CPU that a process or thread has taken so far."""
+    ticks = stat.read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+
+def spent_on_monitor(running: Running) -> float:
+    """Seconds of CPU so far: of `chimed monitor`, and of the daemon's threads beside the one that listens."""
+    daemon = running.chimed.process.pid
+    threads = [task for task in Path(f"/proc/{daemon}/task").iterdir() if task.name != str(daemon)]
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    serving = [pid for pid in children if b"\0monitor" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert serving
+    return sum(cpu_time(task / "stat") for task in threads) + sum(
+        cpu_time(Path(f"/proc/{pid}/stat")) for pid in serving
+    )
+
+
+@needs_browser
+def test_it_costs_under_two_percent_of_a_core_while_open_and_nothing_while_closed(tab, running):
+    def share(seconds: float) -> float:
+        """Of a core, over so long."""
+        before, begin = spent_on_monitor(running), time.monotonic()
+        time.sleep(seconds)
+        return (spent_on_monitor(running) - before) / (time.monotonic() - begin)
+
+    tab.open("about:blank")
+    tab.wait("document.URL == 'about:blank'")
+    time.sleep(1)  # the connection ends
+    assert share(4) <= 0.005  # two ticks of the kernel's clock
+    tab.open(running.address)
+    tab.wait("document.querySelectorAll('.lane').length == 2")
+    time.sleep(1)  # it asked for the whole window first
+    assert 0 < share(6) < 0.02

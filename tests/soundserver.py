@@ -187,3 +187,11 @@ def private(kind: type[SoundServer]) -> Iterator[SoundServer]:
     finally:
         server.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def server() -> Iterator[SoundServer]:
+    """A PulseAudio that runs, with a microphone that hears soft noise."""
+    for each in private(SoundServer):
+        each.start()
+        yield each

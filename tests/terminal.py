@@ -14,7 +14,7 @@ CHIMED_TRAIN = (sys.executable, "-c", "import sys; from training.cli import main
 
 
 class Terminal:
-    """`chimed-train` with these arguments behind a pseudo-terminal of 100 columns."""
+    """`chimed-train` with these arguments behind a pseudo-terminal of 100 columns; as a context, it ends with it."""
 
     def __init__(self, *arguments: object, environment: Mapping[str, str] | None = None) -> None:
         self._own, theirs = pty.openpty()
@@ -64,6 +64,12 @@ class Terminal:
         self._reader.join(10)
         assert "Traceback" not in self.screen, self.screen
         return code
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Kill it if it still runs."""

@@ -23,11 +23,28 @@ from model.detector import Detector
 from model.frontend import KERNEL, SAMPLE_RATE, WINDOW, FrontEnd, Samples
 from model.modelfile import Model
 from model.network import UNITS, Weights, weight_shapes
-from training.adapt import Figures, Folds, Held, Sounds, by_chance, coloured_noise, selection, verdict, words
+from training.adapt import (
+    Figures,
+    Folds,
+    Held,
+    Outcome,
+    Sounds,
+    adapt,
+    by_chance,
+    coloured_noise,
+    notes_of,
+    selection,
+    titles,
+    verdict,
+    words,
+)
 from training.corpus import Clip, Corpus
 from training.errors import TrainingError
+from training.notes import Notes
+from training.progress import Journey
 from training.rates import Rate
 from training.tune import Gentle, Tuner
+from training.vocabulary import handful
 
 WORD_HZ, OTHER_HZ = 3_000.0, 1_200.0
 TONE_SECONDS = 0.12
@@ -197,19 +214,16 @@ def test_from_a_mistake_to_its_end(tmp_path: Path, call, environment: dict[str, 
     places = [(2.0 + 3 * n, WORD_HZ if n % 2 == 0 else OTHER_HZ) for n in range(12)]
     soundfile.write(tmp_path / "day.wav", tones(38, places), SAMPLE_RATE)
     clips, out, second = tmp_path / "clips", tmp_path / "sorted", tmp_path / "second.npz"
-    config.write_text(f"words:\n- model: {first}\nclips:\n  folder: {clips}\n  seconds: 2.5\n")
+    config.write_text(f"words:\n- model: {first}\nclips:\n  folder: {clips}\n  seconds: 2.5\n  after: 0.5\n")
     ran = call("run", "--config", config, "--input", tmp_path / "day.wav", "--fast")
     assert ran.returncode == 0, ran.stderr
     assert len(list(clips.glob("*.wav"))) == 12, ran.stderr
 
-    terminal = Terminal("review", clips, "-o", out, "--no-play", environment=environment)
-    try:
+    with Terminal("review", clips, "-o", out, "--no-play", environment=environment) as terminal:
         for number in range(12):
             terminal.wait_for(f"{number + 1} of 12")
             terminal.press("y" if number % 2 == 0 else "n")
         assert terminal.end() == 0
-    finally:
-        terminal.close()
 
     adapted = train(
         *("adapt", first, "--positives", out / "positives", "--negatives", out / "negatives", "-o", second),
@@ -248,6 +262,73 @@ def test_what_would_hear_worse_is_not_written(tmp_path: Path) -> None:
     assert not (tmp_path / "second.npz").exists()
 
 
+class Steps(Journey):
+    """Notes which steps were begun; interrupts at one of them, as Ctrl-C does."""
+
+    def __init__(self, last: str = "") -> None:
+        super().__init__(dict.fromkeys(titles(2), 1.0))
+        self.begun: list[str] = []
+        self._last = last
+
+    def begin(self, step: str) -> None:
+        if step == self._last:
+            raise KeyboardInterrupt
+        super().begin(step)
+        self.begun.append(step)
+
+
+def test_an_interrupted_adaptation_goes_on_with_the_next_training(tmp_path: Path) -> None:
+    for number in range(4):
+        soundfile.write(tmp_path / f"{number}.wav", tones(1.5, [(0.7, WORD_HZ)], number), SAMPLE_RATE)
+    own = words([tmp_path], tmp_path / "cache")
+    sounds = Sounds(own, None, None, corpus_of("talk", 6), corpus_of("noise", 4))
+    folds, start = Folds(sounds, 2, 0), gullible()
+    tuner = Tuner(start, Gentle(batches=2, rows=2))
+
+    def run(steps: Steps, folder: str) -> Outcome:
+        return adapt(start, sounds, tuner, folds, steps, notes_of(start, sounds, tuner, folds, tmp_path / folder))
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Steps("measuring 2"), "work")
+    second, at_once = Steps(), Steps()
+    interrupted, whole = run(second, "work"), run(at_once, "elsewhere")
+    assert second.begun == ["training 2", "measuring 2", "training all", "measuring all"]
+    assert at_once.begun == titles(2)
+    assert (interrupted.before, interrupted.after) == (whole.before, whole.after)
+    assert interrupted.model.measured == whole.model.measured
+    for name, array in whole.model.weights.as_dict().items():
+        np.testing.assert_array_equal(array, interrupted.model.weights.as_dict()[name])
+    # with other settings nothing is known
+    faster = Tuner(start, Gentle(batches=2, rows=2, learning_rate=1e-3))
+    assert notes_of(start, sounds, faster, folds, tmp_path / "work").get("0") is None
+    assert notes_of(start, sounds, tuner, folds, tmp_path / "work").get("1") is not None
+
+
+def test_notes_are_of_one_subject_and_survive_damage(tmp_path: Path) -> None:
+    notes = Notes(tmp_path, "adapted", [b"a", b"bc"])
+    assert notes.get("0") is None
+    result = [figures(5, 6, 2).exact()]
+    notes.keep("0", result)
+    notes.keep("1", 7)
+    assert Notes(tmp_path, "adapted", [b"ab", b"c"]).get("0") is None
+    known = Notes(tmp_path, "adapted", [b"a", b"bc"])
+    assert Figures.of(known.get("0")[0]) == figures(5, 6, 2)
+    assert known.get("1") == 7
+    for damaged in ("[1]", "{", ""):
+        notes.path.write_text(damaged)
+        assert Notes(tmp_path, "adapted", [b"a", b"bc"]).get("0") is None
+
+
+def test_of_a_dictionary_those_spelled_like_the_word_are_kept() -> None:
+    others = [f"{first}{second}zz" for first in "bdfghjklmnp" for second in "bdfghjklmnpqrs"]
+    like = ["active", "activation", "captivate", "actuate", "inactivate"]
+    chosen = handful("activate", [*others, *like], 20, 0)
+    assert set(like) <= set(chosen)
+    assert len(chosen) == len(set(chosen)) == 20
+    assert handful("activate", [*others, *like], 20, 0) == chosen
+    assert handful("activate", like, 20, 0) == sorted(like)
+
+
 def test_mistakes_of_the_command_line_are_one_sentence(tmp_path: Path) -> None:
     modelfile.save(tmp_path / "first.npz", replace(gullible(), word="beep"))
     for number in range(3):
@@ -259,6 +340,11 @@ def test_mistakes_of_the_command_line_are_one_sentence(tmp_path: Path) -> None:
     wrong = train(*arguments, "--batches", "none")
     assert wrong.returncode == 2
     assert "a whole number from 1 on" in wrong.stderr
+    nowhere = train(*arguments[:-1], tmp_path / "nowhere" / "x.npz")
+    assert (nowhere.returncode, nowhere.stderr.splitlines()) == (
+        1,
+        [f"chimed-train: {tmp_path / 'nowhere'}: no such folder; make it first, for the model file"],
+    )
     missing = train("adapt", tmp_path / "no.npz", *arguments[2:])
     assert missing.returncode == 1
     assert "Traceback" not in missing.stderr

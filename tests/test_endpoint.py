@@ -61,7 +61,7 @@ def test_a_click_and_rumble_are_no_speech() -> None:
 
 def test_the_strongest_of_two_is_the_word_and_the_last_is_what_was_said_last() -> None:
     samples = spoken(5, [(0.8, 0.7), (3.0, 0.4)])
-    first, last = word(samples), last_word(samples, 1.6)
+    first, last = word(samples), last_word(samples, 1.6, len(samples))
     assert first is not None
     assert first.start < 0.9 * SAMPLE_RATE
     assert last is not None
@@ -69,7 +69,7 @@ def test_the_strongest_of_two_is_the_word_and_the_last_is_what_was_said_last() -
 
 
 def test_of_long_speech_the_end_is_taken() -> None:
-    found = last_word(spoken(5, [(0.5, 4.0)]), 1.6)
+    found = last_word(spoken(5, [(0.5, 4.0)]), 1.6, 5 * SAMPLE_RATE)
     assert found is not None
     assert found.seconds == pytest.approx(1.6, abs=0.01)
 
@@ -78,7 +78,7 @@ def test_of_long_speech_the_end_is_taken() -> None:
 def test_where_nobody_speaks_nothing_is_found(samples: Samples) -> None:
     assert stretches(samples) == []
     assert word(samples) is None
-    assert last_word(samples, 1.6) is None
+    assert last_word(samples, 1.6, len(samples)) is None
 
 
 @given(

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import DATA, Chimed, recording
-from soundserver import SoundServer, private
+from soundserver import SoundServer
+from soundserver import server as server  # noqa: PLC0414 - a fixture
 
 from daemon.chime import NOTES, synthesise
 from daemon.errors import AudioError
@@ -25,13 +26,6 @@ from daemon.microphone import Microphone, Silence, queue_callback
 from daemon.portaudio import PortAudio
 from model import modelfile
 from model.frontend import FRAME, SAMPLE_RATE, Samples
-
-
-@pytest.fixture
-def server() -> Iterator[SoundServer]:
-    for server in private(SoundServer):
-        server.start()
-        yield server
 
 
 @pytest.fixture

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from conftest import DATA
-from soundserver import SoundServer, private
+from soundserver import SoundServer
+from soundserver import server as server  # noqa: PLC0414 - a fixture
 from terminal import Terminal
 from test_endpoint import room, spoken
 
 pytest.importorskip("scipy", reason="the train extra is not installed")
 
 from model.frontend import SAMPLE_RATE, Samples
+from training.cli import parser
 from training.corpus import read
 from training.record import MANIFEST, Folder
+from training.record_cli import next_command
 from training.synthesis import load_raw_audio
 from training.takes import ROOM_SECONDS, Listening, clipped, judge, meter, prompts
 
@@ -93,13 +96,6 @@ def test_a_single_sample_at_full_scale_is_not_clipping() -> None:
 
 
 @pytest.fixture
-def server() -> Iterator[SoundServer]:
-    for server in private(SoundServer):
-        server.start()
-        yield server
-
-
-@pytest.fixture
 def said() -> Samples:
     """A voice that says "activate"."""
     samples = read(DATA / "activate-demo.flac")
@@ -107,23 +103,15 @@ def said() -> Samples:
     return samples[end - round(0.8 * SAMPLE_RATE) : end + round(0.1 * SAMPLE_RATE)]
 
 
-class Sitting:
-    """`chimed-train record` in a terminal."""
-
-    def __init__(self, server: SoundServer, folder: Path, *options: str) -> None:
-        self.terminal = Terminal("record", folder, *options, environment=server.environment)
-
-    def __enter__(self) -> Terminal:
-        return self.terminal
-
-    def __exit__(self, *_: object) -> None:
-        self.terminal.close()
+def sitting(server: SoundServer, folder: Path, *options: str) -> Terminal:
+    """`chimed-train record` in a terminal, at the server's microphone."""
+    return Terminal("record", folder, *options, environment=server.environment)
 
 
 def test_a_session_records_retakes_skips_and_quits(server: SoundServer, said: Samples, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     options = ("--words", "3", "--speech", "0", "--rooms", "1")
-    with Sitting(server, folder, *options) as terminal:
+    with sitting(server, folder, *options) as terminal:
         terminal.wait_for("1 of 4")
         terminal.press("\n")
         terminal.wait_for("●", 3)
@@ -163,7 +151,7 @@ def test_a_session_goes_on_where_one_ended(server: SoundServer, tmp_path: Path) 
     word, _, room_prompt = prompts("activate", 1, 1, 1)
     samples = spoken(1, [(0.3, 0.5)])
     Folder(mine).keep(word, judge("positives", samples), "a microphone", "activate")
-    with Sitting(server, mine, "--words", "1", "--speech", "1", "--rooms", "1") as terminal:
+    with sitting(server, mine, "--words", "1", "--speech", "1", "--rooms", "1") as terminal:
         terminal.wait_for("1 of 3 recordings are in")
         terminal.wait_for("2 of 3. Read aloud")
         terminal.press("s")
@@ -184,8 +172,22 @@ def test_a_session_goes_on_where_one_ended(server: SoundServer, tmp_path: Path) 
     assert (len(raw.activates), len(raw.negatives), len(raw.backgrounds)) == (1, 1, 2)
 
 
+def test_what_comes_next_is_said_as_a_command_that_the_parser_takes() -> None:
+    folder = Path("my recordings")
+    known = next_command(folder, "activate", prompts("activate", 1, 1, 1))
+    assert known == (
+        "chimed-train adapt activate --positives 'my recordings/positives' --negatives 'my recordings/negatives' "
+        "--backgrounds 'my recordings/backgrounds' -o mine.npz"
+    )
+    other = next_command(folder, "hey you", prompts("hey you", 3, 0, 0))
+    assert other == "chimed-train word 'hey you' --positives 'my recordings/positives'"
+    for command in (known, other):
+        arguments = parser().parse_args(shlex.split(command)[1:])
+        assert arguments.positives == [folder / "positives"]
+
+
 def test_keys_come_from_a_pipe_too_and_a_wrong_microphone_is_one_sentence(server: SoundServer, tmp_path: Path) -> None:
-    with Sitting(server, tmp_path / "a", "--device", "no such thing") as terminal:
+    with sitting(server, tmp_path / "a", "--device", "no such thing") as terminal:
         assert terminal.end() == 1
         last = terminal.screen.strip().splitlines()[-1]
     assert last.startswith("chimed-train: no microphone 'no such thing'")

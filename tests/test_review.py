@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import wave
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -49,15 +50,8 @@ def clips(tmp_path: Path) -> Path:
 @pytest.fixture
 def review(environment: dict[str, str]) -> Iterator[object]:
     """Starts `chimed-train review` in a terminal, where nothing can be played."""
-    terminals: list[Terminal] = []
-
-    def start(*arguments: object) -> Terminal:
-        terminals.append(Terminal("review", *arguments, environment=environment))
-        return terminals[-1]
-
-    yield start
-    for terminal in terminals:
-        terminal.close()
+    with ExitStack() as terminals:
+        yield lambda *arguments: terminals.enter_context(Terminal("review", *arguments, environment=environment))
 
 
 def manifest(folder: Path) -> list[dict]:
@@ -110,7 +104,7 @@ def test_the_cut_can_be_moved(review, clips: Path, tmp_path: Path) -> None:
     terminal.wait_for("2 of 4")
     terminal.press("q")
     assert terminal.end() == 0
-    untouched = cuts(spoken(4, [(0.5, 1.0), (3.2, 0.4)]))["y"]
+    untouched = cuts(spoken(4, [(0.5, 1.0), (3.2, 0.4)]), 4 * SAMPLE_RATE)["y"]
     begin, end = manifest(tmp_path / "sorted")[0]["cut"]
     assert begin == pytest.approx(untouched.start / SAMPLE_RATE - 0.1, abs=0.002)
     assert end == pytest.approx(untouched.end / SAMPLE_RATE - 0.05, abs=0.002)
@@ -148,11 +142,36 @@ def test_what_a_clip_says_of_itself_cannot_steer_the_terminal(tmp_path: Path) ->
 
 def test_the_word_is_what_was_said_last() -> None:
     samples = spoken(4, [(0.5, 1.5), (3.0, 0.6)])
-    chosen = cuts(samples)
+    chosen = cuts(samples, len(samples))
     assert chosen["y"].seconds == pytest.approx(0.67, abs=0.05)
     assert chosen["n"] == Stretch(len(samples) - round(NEGATIVE_SECONDS * SAMPLE_RATE), len(samples))
-    silent = cuts(room(1).astype(np.int16))
+    silent = cuts(room(1).astype(np.int16), SAMPLE_RATE)
     assert silent["y"] == silent["n"] == Stretch(0, SAMPLE_RATE)
+
+
+@pytest.mark.parametrize("after", [0.0, 0.5])
+def test_a_clip_may_go_on_after_the_word(after: float) -> None:
+    """Somebody says the word, waits for the chime, and begins to say what the assistant is to do."""
+    samples = spoken(4.0, [(0.5, 1.0), (2.6, 0.6), (3.8, 0.2)])
+    word = cuts(samples, len(samples) - round(after * SAMPLE_RATE))["y"]
+    assert word.start / SAMPLE_RATE == pytest.approx(2.55, abs=0.05)
+    assert word.end / SAMPLE_RATE == pytest.approx(3.22, abs=0.05)
+
+
+def test_who_talks_on_is_cut_off_after_the_decision() -> None:
+    samples = spoken(4.0, [(2.4, 1.6)])
+    chosen = cuts(samples, round(3.5 * SAMPLE_RATE))
+    assert chosen["y"].end / SAMPLE_RATE == pytest.approx(3.8, abs=0.01)
+    assert chosen["n"] == Stretch(round(1.5 * SAMPLE_RATE), round(3.5 * SAMPLE_RATE))
+
+
+@pytest.mark.parametrize(
+    ("stored", "decided"), [(60_000, 60_000), (None, 88_200), ("60000", 88_200), (-1, 88_200), (90_000, 88_200)]
+)
+def test_what_a_clip_says_of_its_end_is_believed_within_reason(tmp_path: Path, stored: object, decided: int) -> None:
+    path = keep(tmp_path / "clips", 1, spoken(2, [(1, 0.5)]))
+    path.with_suffix(".json").write_text(json.dumps({"word": "beep", "clip_sample": stored}))
+    assert find(tmp_path / "clips")[0].decided(88_200) == decided
 
 
 @given(st.integers(0, 50_000), st.integers(0, 50_000), st.text("bBeE", max_size=60))

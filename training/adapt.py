@@ -6,7 +6,8 @@ beside the model from which it began. The model that is written learned from all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import comb
 from pathlib import Path
@@ -20,6 +21,9 @@ from training import corpus, endpoint
 from training.corpus import Clip, Corpus, Int16Array, Problem, to_int16
 from training.errors import TrainingError
 from training.evaluate import Evaluation, evaluate
+from training.fit import code_version
+from training.notes import Notes
+from training.progress import Journey
 from training.rates import Rate
 from training.scenes import Material, colours
 from training.trials import Recording
@@ -108,7 +112,7 @@ class Folds:
     """Which recordings each training leaves out. The word: each file by itself; the rest: by speaker."""
 
     def __init__(self, sounds: Sounds, count: int, seed: int) -> None:
-        self._sounds = sounds
+        self._sounds, self.seed = sounds, seed
         self.count = min(count, len(sounds.own.clips))
         rng = np.random.default_rng(seed)
         self._own = self._deal([clip.path for clip in sounds.own.clips], rng)
@@ -179,6 +183,16 @@ class Figures:
         """Both taken together."""
         heard = {name: rate + other.heard[name] for name, rate in self.heard.items()}
         return Figures(heard, self.false_accepts + other.false_accepts)
+
+    def exact(self) -> dict[str, Any]:
+        """As JSON, from which `of` makes the same."""
+        heard = {name: [rate.count, rate.total] for name, rate in self.heard.items()}
+        return {"heard": heard, "false_accepts": [self.false_accepts.count, self.false_accepts.total]}
+
+    @classmethod
+    def of(cls, stored: dict[str, Any]) -> Figures:
+        """What `exact` gave."""
+        return cls({name: Rate(*rate) for name, rate in stored["heard"].items()}, Rate(*stored["false_accepts"]))
 
     def as_json(self) -> dict[str, Any]:
         """For the model file."""
@@ -256,24 +270,39 @@ def titles(folds: int) -> list[str]:
     return [f"{what} {part}" for part in (*range(1, folds + 1), "all") for what in ("training", "measuring")]
 
 
-def adapt(start: Model, sounds: Sounds, tuner: Tuner, folds: Folds, begin: Callable[[str], None]) -> Outcome:
-    """Train once for each fold and once on all; decide. begin: called with the title of each step."""
+def notes_of(start: Model, sounds: Sounds, tuner: Tuner, folds: Folds, folder: Path) -> Notes:
+    """What was measured with the same model, the same sounds and the same settings."""
+    corpora = [sounds.own, sounds.said, sounds.not_word, sounds.spoken, sounds.noise]
+    clips = [[(clip.path, clip.length, clip.level) for clip in each.clips] if each else [] for each in corpora]
+    settings = [start.word, start.threshold, folds.count, folds.seed, tuner.describe(), clips, code_version()]
+    weights = (array.tobytes() for _, array in sorted(start.weights.as_dict().items()))
+    return Notes(folder, "adapted", [json.dumps(settings).encode(), *weights])
+
+
+def adapt(start: Model, sounds: Sounds, tuner: Tuner, folds: Folds, steps: Journey, notes: Notes) -> Outcome:
+    """Train once for each fold and once on all; decide. steps: those of `titles`; notes: of an interrupted run."""
     before = after = None
     for fold in range(folds.count):
-        begin(f"training {fold + 1}")
-        model = tuner.tune(folds.material(fold), f"training {fold + 1} of {folds.count + 1}", fold)
-        begin(f"measuring {fold + 1}")
-        old, new = compare(start, model, *folds.held_back(fold))
+        if (known := notes.get(str(fold))) is not None:
+            steps.skip(f"training {fold + 1}")
+            steps.skip(f"measuring {fold + 1}")
+            old, new = map(Figures.of, known)
+        else:
+            steps.begin(f"training {fold + 1}")
+            model = tuner.tune(folds.material(fold), f"training {fold + 1} of {folds.count + 1}", fold)
+            steps.begin(f"measuring {fold + 1}")
+            old, new = compare(start, model, *folds.held_back(fold))
+            notes.keep(str(fold), [old.exact(), new.exact()])
         before, after = (before + old, after + new) if before and after else (old, new)
     assert before is not None
     assert after is not None
     refused = verdict(before, after)
     model = start
     if refused is None:
-        begin("training all")
+        steps.begin("training all")
         model = tuner.tune(folds.material(None), f"training {folds.count + 1} of {folds.count + 1}", folds.count)
         tuner.check(model)
-        begin("measuring all")
+        steps.begin("measuring all")
         # a training can go wrong by itself: what is written is looked at, too
         old, new = compare(start, model, *folds.held_back(None))
         if (reason := verdict(old, new)) is not None:

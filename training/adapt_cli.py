@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from model.modelfile import Model
     from training.adapt import Sounds
 
+WORDS = 10_000  # among which those are looked for that sound like the word; a dictionary would take minutes
 SECONDS_PER_ROW, SECONDS_TO_MEASURE = 0.02, 15.0  # on two cores of a laptop; the pace so far corrects it
 
 
@@ -48,7 +49,13 @@ def add_adapt(commands: Any) -> None:
     parser.add_argument("--rows", type=_count(1), default=16, metavar="N", help="parallel streams (default: 16)")
     parser.add_argument("--learning-rate", type=_positive, default=3e-4, metavar="X", help="default: %(default)s")
     parser.add_argument("--folds", type=_count(2), default=3, metavar="N", help="trainings that hold recordings back")
-    parser.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="keeps synthetic voices")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("work"),
+        metavar="DIR",
+        help="keeps synthetic voices, and what was measured so far (default: work)",
+    )
     parser.add_argument(
         "--threads", type=_count(1), default=os.cpu_count() or 1, metavar="N", help="default: all cores"
     )
@@ -77,12 +84,14 @@ def _positive(text: str) -> float:
 def run(arguments: argparse.Namespace) -> None:
     """Adapt, print before and after, and write the model file. Raises TrainingError if it would hear worse."""
     from model.modelfile import save
-    from training.adapt import Folds, adapt, titles
+    from training.adapt import Folds, adapt, notes_of, titles
     from training.errors import TrainingError
     from training.progress import Journey, travel
     from training.tune import Gentle, Tuner
 
     start = _model(arguments.model)
+    if not arguments.output.parent.is_dir():  # not after minutes of training
+        raise TrainingError(f"{arguments.output.parent}: no such folder; make it first, for the model file")
     sounds = _sounds(arguments, start)
     folds = Folds(sounds, arguments.folds, arguments.seed)
     gentle = Gentle(
@@ -95,7 +104,8 @@ def run(arguments: argparse.Namespace) -> None:
     once = arguments.batches * arguments.rows * SECONDS_PER_ROW
     journey = Journey({title: once if "training" in title else SECONDS_TO_MEASURE for title in titles(folds.count)})
     travel(journey)
-    outcome = adapt(start, sounds, Tuner(start, gentle), folds, journey.begin)
+    tuner = Tuner(start, gentle)
+    outcome = adapt(start, sounds, tuner, folds, journey, notes_of(start, sounds, tuner, folds, arguments.work))
     travel(None)
     print(outcome.table())  # noqa: T201 - a command's answer
     if outcome.refused:
@@ -142,13 +152,14 @@ def _speak(word: str, work: Path, count: int, seed: int) -> Path:
     import re
 
     from training.speak import MANIFEST, speak_corpus
-    from training.vocabulary import vocabulary
+    from training.vocabulary import handful, vocabulary
 
     folder: Path = work / f"spoken-{re.sub(r'[^a-z0-9]+', '-', word.lower())}-{count}-{seed}"
     if not (folder / "negatives" / MANIFEST).exists():
         folder.mkdir(parents=True, exist_ok=True)
         listed = folder / "words.txt"
         # words of a phrase are drawn one by one
-        listed.write_text("\n".join(text for text in vocabulary(word) if " " not in text))
+        known = [text for text in vocabulary(word) if " " not in text]
+        listed.write_text("\n".join(handful(word, known, WORDS, seed)))
         speak_corpus(word, folder, max(1, count // 2), count, seed, listed)
     return folder

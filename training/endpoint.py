@@ -20,6 +20,8 @@ LEAST_SNR_DB = 12.0  # between the loudest sound and the room, or there is nothi
 GAP_SECONDS = 0.3  # a closure or a pause within a phrase
 CLICK_SECONDS = 0.05  # shorter sounds, alone, are clicks
 BEFORE_SECONDS, AFTER_SECONDS = 0.05, 0.02  # kept around speech: the end of a clip is the end of the word
+LEAST_SECONDS = 0.3  # of a word, before anything can decide that it is one
+LATE_SECONDS = 0.3  # at the most, between such a decision and the word's end
 SOFTEST_DBFS = -85.0  # a room is never quieter; below it is digital silence
 
 
@@ -93,10 +95,15 @@ def word(samples: Samples, room: float | None = None) -> Stretch | None:
     return max(found, key=lambda stretch: float(np.sum(np.square(stretch.of(samples).astype(np.float64)))))
 
 
-def last_word(samples: Samples, longest: float) -> Stretch | None:
-    """Where the last thing that was said is, at most `longest` seconds of it; None if nobody spoke."""
+def last_word(samples: Samples, longest: float, decided: int) -> Stretch | None:
+    """What was said when it was decided that it is the word, at most `longest` seconds of it; None if nobody spoke.
+
+    decided: the sample at which that was. What began right before it, or after it, came too late to be the reason.
+    """
     found = stretches(samples)
     if not found:
         return None
-    last = found[-1]
-    return Stretch(max(last.start, last.end - round(longest * SAMPLE_RATE)), last.end)
+    before = [stretch for stretch in found if stretch.start <= decided - round(LEAST_SECONDS * SAMPLE_RATE)]
+    last = (before or found)[-1]
+    end = min(last.end, decided + round(LATE_SECONDS * SAMPLE_RATE)) if before else last.end
+    return Stretch(max(last.start, end - round(longest * SAMPLE_RATE)), end)

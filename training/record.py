@@ -163,7 +163,7 @@ class Session:
         while heard < limit + settled:
             block = self._source.block()
             heard += len(block)
-            self._show(f"● {meter(block)}  {max(0.0, heard - settled) / SAMPLE_RATE:4.1f} s")
+            self._show(f"● {meter(block)}  {max(0.0, heard - settled) / SAMPLE_RATE:4.1f} of {prompt.limit:.0f} s")
             if heard <= settled:
                 continue
             over = listening.push(block)

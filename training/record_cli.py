@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from training.takes import Prompt
 
 
 def add_record(commands: Any) -> None:
@@ -56,4 +61,16 @@ def run(arguments: argparse.Namespace) -> None:
     finally:
         microphone.close()
     left = sum(not folder.has(prompt) for prompt in asked)
-    screen.say(f"\n{kept} kept; " + (f"{left} are left: the same command goes on." if left else "all are there."))
+    screen.say(f"\n{kept} kept; " + (f"{left} are left: the same command goes on." if left else "all are there. Next:"))
+    if not left:
+        screen.say(f"  {next_command(arguments.folder, arguments.word, asked)}")
+
+
+def next_command(folder: Path, word: str, asked: Sequence[Prompt]) -> str:
+    """What makes a model of these recordings: from the one that ships, or, of another word, a new one."""
+    from model.modelfile import shipped
+
+    kinds = dict.fromkeys(prompt.kind for prompt in asked)
+    folders = " ".join(f"--{kind} {shlex.quote(str(folder / kind))}" for kind in kinds)
+    begin, end = ("adapt", " -o mine.npz") if word in shipped() else ("word", "")
+    return f"chimed-train {begin} {shlex.quote(word)} {folders}{end}"

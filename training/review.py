@@ -1,8 +1,8 @@
 """Clips that the daemon kept and a person's answers in, recordings of the word and hard negatives out.
 
-A clip ends where the daemon decided, so the word, or what was taken for it, stands at its end. A JSON file beside each
-says of what word it is. Answers are written down one by one: a session can end at any time and go on later, and the
-clips themselves stay as they are.
+A clip ends where the daemon decided, or goes on a little (the JSON file beside it says where, as `clip_sample`), so
+the word, or what was taken for it, stands near its end. The JSON file also says of what word it is. Answers are
+written down one by one: a session can end at any time and go on later, and the clips themselves stay as they are.
 """
 
 from __future__ import annotations
@@ -42,6 +42,11 @@ class Clip:
     path: Path
     about: dict[str, Any]
 
+    def decided(self, length: int) -> int:
+        """At which of so many samples the daemon decided: at the last, unless its JSON file says otherwise."""
+        sample = self.about.get("clip_sample")
+        return sample if isinstance(sample, int) and 0 < sample < length else length
+
     def title(self) -> str:
         """What is known of it, in one line."""
         about = self.about
@@ -78,14 +83,15 @@ def find(folder: Path, word: str | None = None) -> list[Clip]:
     return clips
 
 
-def cuts(samples: Int16Array) -> dict[str, Stretch]:
-    """What would be kept of a clip as the word (y), and as what is not the word (n)."""
-    whole = Stretch(0, len(samples))
-    said = endpoint.last_word(samples, LONGEST_WORD)
-    first = max(0, len(samples) - round(LONGEST_WORD * SAMPLE_RATE))
+def cuts(samples: Int16Array, decided: int) -> dict[str, Stretch]:
+    """What would be kept of a clip as the word (y), and as what is not the word (n). decided: see `Clip`."""
+
+    def before(seconds: float) -> Stretch:
+        return Stretch(max(0, decided - round(seconds * SAMPLE_RATE)), decided)
+
     return {
-        "y": said or Stretch(first, len(samples)),
-        "n": Stretch(max(0, whole.end - round(NEGATIVE_SECONDS * SAMPLE_RATE)), whole.end),
+        "y": endpoint.last_word(samples, LONGEST_WORD, decided) or before(LONGEST_WORD),
+        "n": before(NEGATIVE_SECONDS),
     }
 
 
@@ -190,7 +196,7 @@ class Review:
             number += 1
 
     def _ask(self, clip: Clip, samples: Int16Array) -> str:
-        chosen = cuts(samples)
+        chosen = cuts(samples, clip.decided(len(samples)))
         said = chosen["y"]
         self._say(picture(samples, self._width, (said.start, said.end)))
         if len(samples) - said.end < round(endpoint.AFTER_SECONDS * SAMPLE_RATE):

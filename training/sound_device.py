@@ -22,6 +22,7 @@ from training.errors import TrainingError
 BLOCK_SECONDS = 0.05
 TAIL_SECONDS = 0.25  # of silence after a sound: stopping an output cuts off what the sound server still holds
 PATIENCE = 5.0  # s without a block
+NO_DEVICE = "Error querying device -1"  # of PortAudio, where no default one exists
 KEPT_BLOCKS = 1200  # a minute, should nobody take them
 
 
@@ -62,11 +63,8 @@ class Microphone:
                 about = self._sd.query_devices(wanted, "input")
                 self._stream = self._open(wanted, round(about["default_samplerate"]))
         except (self._sd.PortAudioError, ValueError) as error:
-            reason = str(error.args[0] if error.args else error).splitlines()[0]
-            raise TrainingError(
-                f"{'no microphone' if device is None else f'no microphone {device!r}'} can be opened ({reason}); "
-                "`chimed devices` lists them"
-            ) from error
+            which = "no microphone" if device is None else f"no microphone {device!r}"
+            raise TrainingError(f"{which} can be opened ({_reason(error)}); `chimed devices` lists them") from error
         self.name: str = about["name"]
 
     def _open(self, device: Any, default_rate: int) -> Any:
@@ -138,5 +136,10 @@ def play(samples: Int16Array) -> None:
             with library.OutputStream(samplerate=rate, channels=1, dtype="int16") as stream:
                 stream.write(padded)
     except (library.PortAudioError, ValueError) as error:
-        reason = str(error.args[0] if error.args else error).splitlines()[0]
-        raise TrainingError(f"nothing can be played ({reason})") from error
+        raise TrainingError(f"nothing can be played ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    """PortAudio's first line, where it is one for people."""
+    reason = str(error.args[0] if error.args else error).splitlines()[0]
+    return "there is no device" if reason == NO_DEVICE else reason

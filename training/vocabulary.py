@@ -6,6 +6,9 @@ say anything, and what is nearly the word is what a model must tell from it.
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from training.errors import TrainingError
@@ -49,3 +52,24 @@ def vocabulary(phrase: str) -> list[str]:
     target, *sounds = pronounce([phrase, *made])
     different = [text for text, sound in zip(made, sounds, strict=True) if not contains(sound, target)]
     return sorted({*different, *known} - {phrase.lower()})
+
+
+def handful(phrase: str, words: Sequence[str], count: int, seed: int) -> list[str]:
+    """`count` of many words: half of them those that are spelled most like a word of the phrase, half at random.
+
+    What is spelled alike mostly sounds alike, and to pronounce a whole dictionary takes minutes.
+    """
+    targets = [_pairs(word) for word in phrase.lower().split()]
+
+    def likeness(word: str) -> float:
+        own = _pairs(word)
+        return max(2 * len(own & target) / (len(own) + len(target)) for target in targets)
+
+    ordered = sorted(words, key=likeness, reverse=True)
+    near, rest = ordered[: count // 2], ordered[count // 2 :]
+    return sorted([*near, *random.Random(seed).sample(rest, min(len(rest), count - len(near)))])
+
+
+def _pairs(word: str) -> set[str]:
+    """Its letters two by two, with its beginning and its end."""
+    return {first + second for first, second in pairwise(f"^{word}$")}

@@ -197,7 +197,7 @@ class RunningMean:
 SILENCE = 1e-2  # PSD of white noise at about -74 dBFS: quieter than that is silence and stays so
 
 
-FLOOR_DB = 25  # of LogScaling, below the level; stands in the model file, since a network knows no other
+FLOOR_DB = 15  # of LogScaling, below the level; stands in the model file, since a network knows no other
 
 
 class LogScaling:
@@ -208,9 +208,9 @@ class LogScaling:
     """
 
     TIME_CONSTANT = 0.5  # s
-    # What is FLOOR_DB below the level is "nothing". With 40 dB a network learns the faint details of synthetic speech,
-    # which real rooms do not have, and hears a word in some noise better than in none.
-    OFFSET = 3e-3
+    # What is FLOOR_DB below the level is "nothing". With 25 or 40 dB a network learns the faint details of synthetic
+    # speech, which real rooms do not have, and hears a word in some noise better than in none.
+    OFFSET = 10 ** (-FLOOR_DB / 10)
 
     def __init__(self, bins: int) -> None:
         # 3 dB an octave: power proportional to frequency makes pink noise, and roughly speech, flat

@@ -369,7 +369,7 @@ def test_wrong_metadata_are_refused(tmp_path, change, expected):
         ),
         ({"window": 400}, "made for 44100 Hz, window 400 and hop 80; this chimed computes 44100 Hz, 200 and 80"),
         ({"hop": 160}, "made for 44100 Hz, window 200 and hop 160; this chimed computes 44100 Hz, 200 and 80"),
-        ({"floor_db": 40}, "made for a floor at -40 dB; this chimed has it at -25 dB"),
+        ({"floor_db": 40}, "made for a floor at -40 dB; this chimed has it at -15 dB"),
         ({"scaling": "m " * 999}, "unknown scaling '" + "m " * 70 + "..."),
         ({"scaling": "mel"}, "unknown scaling 'mel' (known: power, log, relative)"),
         ({"scaling": ["log"]}, "its scaling is \"['log']\", not a text"),

@@ -48,11 +48,7 @@ def test_activate_hears_the_demonstration_and_nothing_else_in_it(activate) -> No
         assert -0.3 < second - end < 0.7
 
 
-# strict, so that the first model that reaches the mark must take these marks away
-MISSES = pytest.mark.xfail(strict=True, reason="the shipped model still misses quiet real recordings: see its card")
-
-
-@pytest.mark.parametrize(("name", "ends"), [pytest.param("dev-1.wav", [2.75], marks=MISSES), ("dev-2.wav", [2.5, 5.1])])
+@pytest.mark.parametrize(("name", "ends"), [("dev-1.wav", [2.75]), ("dev-2.wav", [2.5, 5.1])])
 def test_activate_hears_the_assignments_real_recordings_and_nothing_else_in_them(activate, name, ends) -> None:
     """Steps 372-404 and around 344 and 701 of the assignment's own weights, which also fire at 895 of dev-2."""
     assert heard(activate, seed() / name) == pytest.approx(ends, abs=0.4)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from queue import Empty, Full
@@ -16,6 +18,14 @@ Item = TypeVar("Item")
 
 def _work(make: Callable[[], Iterator[Any]], queue: Any) -> None:
     parent = multiprocessing.parent_process()
+
+    def end(*_: object) -> None:
+        queue.cancel_join_thread()
+        sys.exit()
+
+    # an orderly end, or what libraries registered is said to have leaked; Ctrl-C is for the training to answer
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         for item in make():
             waiting = True

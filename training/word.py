@@ -45,7 +45,7 @@ class Size:
     variants: int = 12  # stitched clips of one speaker, at most
 
 
-QUICK = Size(positives=400, negatives=800, epochs=4, epoch_batches=75, rows=16, variants=4)
+QUICK = Size(positives=600, negatives=1200, epochs=6, epoch_batches=200, rows=16, variants=4)
 
 
 @dataclass(frozen=True)

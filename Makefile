@@ -2,7 +2,7 @@
 BIN := .venv/bin
 RECORDING := tests/data/activate-demo.flac
 
-.PHONY: help run test lint format bench soak demo deb clean
+.PHONY: help run test lint format bench soak demo model deb clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,10 @@ soak: ## a day of audio through the daemon, faster than real time; REAL_TIME=1: 
 demo: ## make the recording for tests and demonstration anew
 	@scripts/setup test
 	$(BIN)/python tests/make_demo.py
+
+model: ## train a word that ships anew: WORD=activate DATA=folder of recordings (docs/training.md; hours, resumable)
+	@scripts/setup test
+	PATH="$(abspath $(BIN)):$$PATH" scripts/model "$(WORD)" "$(DATA)"
 
 clean: ## remove the environment, caches and build results
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

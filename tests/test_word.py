@@ -1,6 +1,7 @@
 """From a phrase to a measured model file in one command, whatever happens on the way."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import soundfile
 
 from model.detector import score
 from model.modelfile import load
+from training.cli import parser
 from training.corpus import SPLITS, split_of
 from training.errors import TrainingError
 from training.fillers import write_noise
@@ -161,3 +163,41 @@ def test_what_cannot_work_is_said_before_anything_is_made(tmp_path) -> None:
         with pytest.raises(TrainingError, match=message):
             train_word(replace(order, **change))
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize("word", ["computer", "hey computer", "activate"])
+def test_make_model_takes_recordings_of_the_word_for_it_and_other_words_against_it(word, tmp_path) -> None:
+    """What it hands to `chimed-train word` is read by that command's own parser."""
+    data = tmp_path / "data"
+    names = ["computer", "mycroft-computer", "mycroft-heycomputer", "view-glass", "mycroft-not-wake-words"]
+    for folder in (*(f"words/{name}" for name in names), "speech/read", "speech/talk", "noise/cafe"):
+        (data / folder).mkdir(parents=True)
+    (data / "speech" / "read" / "transcripts.txt").write_text("1\tone\n")
+    program = tmp_path / "chimed-train"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    program.chmod(0o755)
+    repository = tmp_path / "repository"
+    (repository / "scripts").mkdir(parents=True)
+    shutil.copy(Path(__file__).parents[1] / "scripts" / "model", repository / "scripts")
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [repository / "scripts" / "model", word, data]
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    arguments = parser().parse_args(answer.stdout.splitlines())
+
+    def found(paths: list[Path]) -> set[str]:
+        return {path.name for path in paths}
+
+    positive = {
+        "computer": {"computer", "mycroft-computer"},
+        "hey computer": {"mycroft-heycomputer"},
+        "activate": set(),
+    }
+    unclear = {"computer": {"mycroft-heycomputer"}}.get(word, set())
+    assert arguments.phrase == word
+    assert found(arguments.positives) == positive[word]
+    assert found(arguments.negatives) == {*names, "talk"} - positive[word] - unclear
+    assert found(arguments.speech) == {"read"}
+    assert found(arguments.backgrounds) == {"cafe"}
+    said = {Path(folder).name: text for folder, text in arguments.says}
+    assert set(said) == set(names) - {"mycroft-not-wake-words"} - unclear
+    assert said["view-glass"] == "view glass"

@@ -53,7 +53,8 @@ class Order:
     """What is wanted. output: the model file; work: where everything else lies; command: how it was typed.
 
     positives: folders of the word alone; negatives: of anything but the word; backgrounds: of noise; speech: of
-    transcribed speech without the word; words: a word list instead of the machine's; fa_per_hour: wished at most.
+    transcribed speech without the word; words: a word list instead of the machine's; fa_per_hour: wished at most; says:
+    what all recordings of a folder say, for their phones.
     """
 
     phrase: str
@@ -69,6 +70,7 @@ class Order:
     seed: int = 0
     fa_per_hour: float = 0.5
     command: str = ""
+    says: tuple[tuple[Path, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,8 @@ def _stitch(order: Order, folder: Path) -> Result:
 def _fit(order: Order, steps: Steps, folders: dict[str, tuple[Path, ...]]) -> Path:
     own = stamp((*order.positives, *order.negatives, *order.backgrounds, *order.speech))
     settings = {"recordings": own, "size": asdict(order.size), "seed": order.seed}
+    if order.says:
+        settings["says"] = [[str(folder), text] for folder, text in order.says]
 
     def fit(folder: Path) -> Result:
         from training.batches import Folders, Plan
@@ -197,7 +201,7 @@ def _fit(order: Order, steps: Steps, folders: dict[str, tuple[Path, ...]]) -> Pa
 
         size = order.size
         plan = Plan(
-            Folders(**folders, cache=order.work / "cache", says=()),
+            Folders(**folders, cache=order.work / "cache", says=order.says),
             FrontEnd("log"),
             Recipe(),
             order.seed,

@@ -32,7 +32,15 @@ def add_word(commands: Any) -> None:
     parser.add_argument(
         "--speech", type=Path, nargs="+", default=[], metavar="DIR", help="transcribed speech, to stitch the word from"
     )
-    parser.add_argument("--quick", action="store_true", help="a try in a few minutes, for a poor model")
+    parser.add_argument(
+        "--says",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("DIR", "TEXT"),
+        help="what every recording in one of the folders says: the network learns its phones, too",
+    )
+    parser.add_argument("--quick", action="store_true", help="a try in some ten minutes, for a poor model")
     parser.add_argument(
         "--fa-per-hour", type=float, default=0.5, metavar="RATE", help="false accepts wished (default: %(default)s)"
     )
@@ -85,6 +93,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.seed,
         arguments.fa_per_hour,
         shlex.join(["chimed-train", *sys.argv[1:]]),
+        tuple((Path(folder), text) for folder, text in arguments.says),
     )
     outcome = train_word(order)
     card = outcome.files[2].read_text(encoding="utf-8")

@@ -258,9 +258,12 @@ anything = st.recursive(
 requests = st.fixed_dictionaries(
     {},
     optional={
-        "command": st.one_of(st.sampled_from(["status", "mute", "unmute", "trigger"]), anything),
-        "minutes": anything,
-        "word": anything,
+        "command": st.one_of(
+            st.sampled_from(["status", "mute", "unmute", "trigger", "reload", "window", "samples"]), anything
+        ),
+        **dict.fromkeys(
+            ["minutes", "word", "from", "to", "origin", "columns", "steps", "plan", "detections"], anything
+        ),
     },
 ).filter(lambda request: request.get("command") != "watch")
 hostile = st.one_of(

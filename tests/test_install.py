@@ -7,11 +7,12 @@ import re
 import shutil
 import stat
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import call_chimed, tone_model
+from conftest import call_chimed, recording, tone_model
 from manager import Manager
 from manager import manager as manager  # noqa: PLC0414 - a fixture
 from soundserver import SoundServer, private
@@ -156,6 +157,86 @@ def test_what_is_not_installed_cannot_be_removed(session):
     code, said, errors = session.chimed("service", "uninstall")
     assert (code, said) == (1, "")
     assert "it is not installed" in errors
+
+
+# the system's
+
+
+@pytest.fixture
+def machine(manager: Manager) -> Iterator[tuple[Callable[..., tuple[int, str, str]], SoundServer]]:
+    """Runs chimed as root, with the machine's Python and folders of its own in the place of those that it writes to."""
+    python = Path("/usr/bin/python3")
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if not python.exists() or manager.run(str(python), "--version").stdout.split()[1].rsplit(".", 1)[0] != version:
+        pytest.skip(f"there is no /usr/bin/python3 of version {version}, which the packages here are for")
+    mounts: list[str] = []
+
+    def mount(place: str, *source: str) -> None:
+        manager.run("mount", *source, place, check=True)
+        mounts.append(place)
+
+    variables = ["PYTHONPATH=/opt/chimed:/opt/site", "PULSE_SERVER=unix:/opt/sound/open"]
+
+    def chimed(*arguments: str) -> tuple[int, str, str]:
+        done = manager.run("env", "-C", "/", *variables, str(python), "-m", "daemon.cli", *arguments)
+        return done.returncode, done.stdout, done.stderr
+
+    for server in private(SoundServer):
+        server.start()
+        anonymous = f"module-native-protocol-unix auth-anonymous=1 socket={server.folder}/open"
+        server.control("load-module", *anonymous.split())
+        server.folder.chmod(0o755)
+        manager.run("cp", "-a", "/etc", "/run/etc", check=True)
+        mount("/etc", "--bind", "/run/etc")
+        manager.run("rm", "-rf", "/etc/chimed", check=True)  # in the copy
+        manager.run("mkdir", "-p", "/etc/systemd/system", check=True)
+        mount("/etc/systemd/system", "--bind", str(manager.units))
+        mount("/var/lib", "-t", "tmpfs", "tmpfs")
+        mount("/opt", "-t", "tmpfs", "tmpfs")
+        places = {"site": sysconfig.get_path("purelib"), "chimed": str(ROOT), "sound": str(server.folder)}
+        for name, source in places.items():
+            manager.run("mkdir", f"/opt/{name}", check=True)
+            mount(f"/opt/{name}", "--bind", source)
+        (manager.units / "chimed.service.d").mkdir()
+        lines = [f"Environment={variable}" for variable in variables]
+        (manager.units / "chimed.service.d" / "test.conf").write_text("\n".join(["[Service]", *lines, ""]))
+
+        yield chimed, server
+        manager.control("kill", "-s", "KILL", "chimed")
+        manager.control("stop", "chimed")
+        for place in reversed(mounts):
+            manager.run("umount", "-l", place, check=True)
+        shutil.rmtree(manager.units / "chimed.service.d")
+
+
+def test_the_systems_service_is_installed_runs_and_is_removed(machine, manager):
+    chimed, server = machine
+    modelfile.save(server.folder / "beep.npz", tone_model())
+    (server.folder / "beep.npz").chmod(0o644)
+    assert chimed("service", "install", "--system")[0] == 0  # without a configuration
+    manager.wait_for(lambda: "active (running)" in chimed("service", "status", "--system")[1])
+    text = "words: [{model: /opt/sound/beep.npz}]\nhooks: ['id -un']\n"
+    write = f"umask 022; mkdir -p /etc/chimed; printf '%s' \"{text}\" > /etc/chimed/config.yaml"
+    manager.run("sh", "-c", write, check=True)
+    code, said, errors = chimed("service", "install", "--system")  # again, as after an upgrade
+    assert (code, errors) == (0, "")
+    assert said.splitlines()[0] == (
+        "wrote /etc/systemd/system/chimed.service, which starts /usr/bin/python3 -m daemon.cli"
+    )
+    manager.wait_for(lambda: "active (running)" in chimed("service", "status", "--system")[1])
+    assert "listening to microphone" in chimed("service", "status", "--system")[1]
+    wanted = ("test", "-L", "/etc/systemd/system/multi-user.target.wants/chimed.service")  # it is enabled
+    assert manager.run(*wanted).returncode == 0
+    assert chimed("status")[1].startswith("listening to ")  # root finds the socket
+    server.say(recording(1, [0.3]))
+    # as a user of its own
+    manager.wait_for(lambda: "hook 'id -un': chimed" in manager.run("journalctl", "-o", "cat", "--no-pager").stdout)
+    code, said, errors = chimed("service", "uninstall", "--system")
+    assert (code, errors) == (0, "")
+    assert "removed /etc/systemd/system/chimed.service" in said
+    assert not (manager.units / "chimed.service").exists()
+    assert manager.run(*wanted).returncode == 1
+    assert chimed("service", "status", "--system")[0] == 3
 
 
 # what needs no systemd

@@ -116,11 +116,14 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _model(name: str) -> Model:
     from model.modelfile import load, shipped
+    from training.errors import TrainingError
 
     ships = shipped()
-    if not Path(name).exists() and (stem := name.removesuffix(".npz")) in ships:
+    if Path(name).exists():
+        return load(name)
+    if (stem := name.removesuffix(".npz")) in ships:
         return load(ships[stem])
-    return load(name)
+    raise TrainingError(f"{name} is neither a model file nor a word that ships ({', '.join(ships)})")
 
 
 def _sounds(arguments: argparse.Namespace, start: Model) -> Sounds:

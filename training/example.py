@@ -7,11 +7,11 @@ example has a generator of its own, so it depends on the seed and its number alo
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pydub import AudioSegment
 from scipy.signal import butter, oaconvolve, sosfilt
 
 from model.frontend import CLIP, CLIP_STEPS, FULL_SCALE, SAMPLE_RATE, FloatArray
@@ -30,6 +30,10 @@ from training.synthesis import (
     segment_of,
 )
 from training.voice import change_voice
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # pydub looks for ffmpeg, which it may do without
+    from pydub import AudioSegment
 
 VOICE_DBFS = -26.0  # level of the voices where a recipe gives the background's distance from it
 

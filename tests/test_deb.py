@@ -135,6 +135,7 @@ def test_it_is_installed_used_and_removed_without_a_trace(package, copy):
     copy.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "--no-remove", deb)
     assert copy.run("chimed", "--version").stdout == f"chimed {daemon.__version__}\n"
     assert copy.run("chimed", "detect", demo).stdout.replace("/tmp/", f"{DEMO.parent}/") == heard()
+    assert 'heard "activate"' in copy.run("chimed", "run", "--input", demo, "--fast").stderr
     unit = "/usr/lib/systemd/user/chimed.service"
     verified = copy.run("env", "XDG_RUNTIME_DIR=/run", "systemd-analyze", "verify", "--user", unit, check=False)
     assert (verified.returncode, verified.stderr) == (0, "")

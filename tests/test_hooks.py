@@ -8,6 +8,8 @@ import json
 import logging
 import os
 import shutil
+import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from soundserver import SoundServer, private
 
 from daemon import config
 from daemon.hooks import AT_ONCE, LINE_LIMIT, LINES_LIMIT, Event, Hook, HookRunner, Lines
@@ -412,3 +415,53 @@ def test_a_hook_may_depend_on_the_score(runner, tmp_path, monkeypatch):
         runner.start(hook, Event("beep", score, 0.0, ""))
         runner.wait()
         assert (tmp_path / "open").exists() is opens
+
+
+def test_mqtt_gets_what_was_heard(runner, tmp_path):
+    """A real broker, and a subscriber that waits for one message."""
+    needed = ("mosquitto", "mosquitto_pub", "mosquitto_sub")
+    path = f"{os.environ['PATH']}:/usr/sbin"
+    if missing := [program for program in needed if not shutil.which(program, path=path)]:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    (tmp_path / "broker.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
+    log = (tmp_path / "broker.log").open("w")
+    broker = subprocess.Popen([shutil.which("mosquitto", path=path), "-c", tmp_path / "broker.conf"], stderr=log)
+    try:
+        (hook,) = recipes(tmp_path)["MQTT 0"]
+        assert isinstance(hook.command, tuple)
+        place = [word.replace("broker.local", "127.0.0.1") for word in hook.command]
+        publish = [place[0], "-p", port, *place[1:]]
+        topic = place[place.index("-t") + 1]
+        listen = ["mosquitto_sub", "-h", "127.0.0.1", "-p", port, "-t", topic, "-C", "1"]
+        deadline = time.monotonic() + 60
+        while True:
+            listener = subprocess.Popen(listen, stdout=subprocess.PIPE, text=True)
+            # until the broker is up, the subscriber ends; until it has subscribed, it hears nothing
+            while listener.poll() is None:
+                assert time.monotonic() < deadline, (tmp_path / "broker.log").read_text()
+                runner.start(Hook(tuple(publish)), HEARD)
+                runner.wait()
+            if listener.returncode == 0:
+                break
+        assert json.loads(listener.communicate()[0])["word"] == "beep"
+    finally:
+        broker.kill()
+        broker.wait()
+        log.close()
+
+
+def test_the_music_is_quieter_for_a_while(runner, tmp_path, monkeypatch):
+    """The volume of a real PulseAudio."""
+    hook = recipes(tmp_path)["Pause the music, as the media keys do 1"][0]
+    for server in private(SoundServer):
+        server.start()
+        for name, value in server.variables.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("PULSE_SERVER", raising=False)
+        assert str(hook.command).count("sleep 8") == 1
+        for pause, volume in (("false", " 30%"), ("true", " 80%")):
+            runner.start(Hook(str(hook.command).replace("sleep 8", pause).replace("; pactl", " && pactl")), HEARD)
+            runner.wait()
+            assert volume in server.control("get-sink-volume", "spk").stdout

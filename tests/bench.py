@@ -134,7 +134,11 @@ def plot(path: str, peers: list[bench_peers.Result], scale: bench_scale.Costs, h
         quartiles = np.array([np.percentile(scale[kind, count], [25, 50, 75]) for count in counts]).T
         place.plot(counts, quartiles[1], "o-")
         place.fill_between(counts, quartiles[0], quartiles[2], alpha=0.3)
+        if kind != "ms in a block":
+            place.plot(counts, quartiles[1][0] * np.array(counts) / counts[0], ":", color="gray", label="linear")
+            place.legend(frameon=False)
         place.set(xlabel=kind, ylim=(0, None))
+    axes[1].set_ylabel("CPU ms per s of audio")
     axes[4].plot(np.linspace(0.1, 1, 10), hours, "o-")
     axes[4].set(xlabel="share of one long stream", ylim=(0, None))
     figure.savefig(path, dpi=80)

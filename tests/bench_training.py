@@ -98,7 +98,7 @@ def main() -> None:
         make_raw_data(folder / "raw_data")
         built = {each: bench_build(each, folder) for each in ("assignment", "full")}
         used, passed, rows = bench_fit(folder)
-    print("| | CPU s | times real time, of CPU |\n| --- | --- | --- |")
+    print("\n| | CPU s | times real time, of CPU |\n| --- | --- | --- |")
     for each, seconds in built.items():
         print(f"| `build`, recipe {each}: an example of 10 s | {seconds:.3f} | {CLIP / SAMPLE_RATE / seconds:.0f} |")
     heard = rows * CHUNK_SAMPLES / SAMPLE_RATE

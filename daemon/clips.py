@@ -228,10 +228,12 @@ class ClipWriter:
     def _work(self) -> None:
         while job := self._jobs.get():
             path = job.ticket.path
+            if job.about is None and not path:
+                continue  # it could not be kept, and that was said
             try:
                 if job.about is not None:
                     path = str(self._folder.write(job.stem, job.samples, job.about, job.later))
-                elif path:
+                else:
                     self._folder.replace(Path(path), job.samples)
             except OSError as error:
                 # said once, not with each clip

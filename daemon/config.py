@@ -65,7 +65,7 @@ class Clips:
     near_misses: bool = False
     max_files: int = 1_000
     max_bytes: int = 500_000_000
-    after: float = 0.0
+    after: float = 0.5
 
 
 @dataclass(frozen=True)

@@ -322,7 +322,8 @@ def test_the_daemon_keeps_the_sound_before_each_word_and_tells_its_hooks(start, 
     sound = recording(8, [1.0, 6.0])
     soundfile.write(tmp_path / "beeps.flac", sound, SAMPLE_RATE)
     (tmp_path / "config.yaml").write_text(
-        f"words: [{{model: {model_file}}}]\nclips: {{folder: clips, seconds: 2}}\nhooks: ['cat >> {tmp_path}/told']"
+        f"words: [{{model: {model_file}}}]\nclips: {{folder: clips, seconds: 2, after: 0}}\n"
+        f"hooks: ['cat >> {tmp_path}/told']"
     )
     chimed = start("run", "--config", tmp_path / "config.yaml", "--input", tmp_path / "beeps.flac", "--fast")
     assert chimed.end() == 0
@@ -342,7 +343,7 @@ def test_a_clip_goes_on_after_the_word_and_hooks_need_not_wait_for_that(start, m
     sound = recording(8, [1.0, 3.0, 7.6])
     soundfile.write(tmp_path / "beeps.flac", sound, SAMPLE_RATE)
     (tmp_path / "config.yaml").write_text(
-        f"words: [{{model: {model_file}}}]\nclips: {{folder: clips, seconds: 2, after: 0.5, max_bytes: 1000000}}\n"
+        f"words: [{{model: {model_file}}}]\nclips: {{folder: clips, seconds: 2, max_bytes: 1000000}}\n"
         f"hooks: ['stat -c %s \"$CHIMED_CLIP\" >> {tmp_path}/sizes']"
     )
     arguments = ["--config", tmp_path / "config.yaml", "--input", tmp_path / "beeps.flac", "--no-chime"]
@@ -413,7 +414,9 @@ def test_near_misses_are_kept_on_demand(start, model_file, almost, tmp_path):
         clips = kept(folder)
         assert [clip["kind"] for clip in clips] == kinds
         for clip in clips:
-            assert np.array_equal(clip["samples"], sound[: clip["sample"]][-3 * SAMPLE_RATE :])
+            begin = clip["sample"] - clip["clip_sample"]
+            assert clip["clip_sample"] == min(clip["sample"], 3 * SAMPLE_RATE)
+            assert np.array_equal(clip["samples"], sound[begin : clip["sample"] + SAMPLE_RATE // 2])
 
 
 def test_a_word_right_before_a_gap_has_its_clip():

@@ -48,7 +48,7 @@ hooks_at_once: 3
 clips:
   folder: clips
   seconds: 5
-  after: 0.5
+  after: 0.25
   near_misses: true
   max_files: 7
   max_bytes: 8000000
@@ -101,7 +101,7 @@ def test_every_key_is_read(folder):
         chime=folder / "ping.wav",
         hooks=(Hook(("echo", "all"), TIME_LIMIT),),
         hooks_at_once=3,
-        clips=Clips(folder / "clips", 5.0, True, 7, 8_000_000, 0.5),
+        clips=Clips(folder / "clips", 5.0, True, 7, 8_000_000, 0.25),
         control=Control(False, folder / "control.sock"),
         log_level="warning",
         file=folder / "config.yaml",

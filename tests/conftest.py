@@ -27,6 +27,12 @@ from model.network import FILTERS, UNITS, Weights, weight_shapes
 settings.register_profile("chimed", deadline=None)
 settings.load_profile("chimed")
 
+# Whoever runs the tests in the background (a shell's &, nohup) has Ctrl-C or a hang-up ignored, and so would every
+# process that they start. What is handled here, not ignored, is as usual there.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler)
+
 
 @pytest.fixture(autouse=True)
 def threads_as_they_were() -> Iterator[None]:

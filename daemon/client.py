@@ -6,7 +6,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,9 @@ def conversation(path: Path | None, command: str, **arguments: Any) -> Iterator[
         connection.settimeout(PATIENCE)
         try:
             connection.connect(str(path))
-            connection.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
+            # a daemon that takes no more clients says so and closes, perhaps before it was asked: that is still there
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
         except OSError as error:
             raise no_answer(path, error) from error
         with connection.makefile("rb") as lines:

@@ -50,22 +50,30 @@ class PcmStream:
         self._resampler = Resampler(pcm.rate)
         self._rest = b""
         self._torn = False
+        self._frames = self._samples = 0  # that came, and what they gave
 
     def push(self, data: bytes) -> Samples:
         """The samples that these bytes complete; what the resampler's filter holds back comes later."""
         self._mend()
-        data = self._rest + data
-        whole = len(data) // self._format.frame * self._format.frame
-        self._rest = data[whole:]
-        return self._resampler.push(_floats(data[:whole], self._format))
+        samples = self._resampler.push(_floats(self._whole(data), self._format))
+        self._samples += len(samples)
+        return samples
 
     def skip(self, data: bytes) -> int:
-        """Leave these bytes out; what comes next begins anew. How many samples they would have given."""
-        data = self._rest + data
-        whole = len(data) // self._format.frame * self._format.frame
-        self._rest = data[whole:]
+        """Leave these bytes out; what comes next begins anew. How many samples they, and what the filter held, are."""
+        self._whole(data)
         self._torn = True
-        return round(self._format.seconds(whole) * SAMPLE_RATE)
+        missing = round(self._frames / self._format.rate * SAMPLE_RATE) - self._samples
+        self._samples += missing
+        return missing
+
+    def _whole(self, data: bytes) -> bytes:
+        """The frames that these bytes complete; what begins the next one waits."""
+        data = self._rest + data
+        frames = len(data) // self._format.frame
+        self._frames += frames
+        self._rest = data[frames * self._format.frame :]
+        return data[: frames * self._format.frame]
 
     def flush(self) -> Samples:
         """End of the stream: what the filter still holds; half a sample at the very end is dropped."""

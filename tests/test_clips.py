@@ -195,9 +195,10 @@ class StuckFolder(ClipFolder):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, **GENEROUS)
-        self.go_on = threading.Event()
+        self.begun, self.go_on = threading.Event(), threading.Event()
 
     def write(self, stem, samples, about, later=0) -> Path:
+        self.begun.set()
         assert self.go_on.wait(30)
         return super().write(stem, samples, about, later)
 
@@ -206,7 +207,9 @@ def test_a_disk_that_hangs_holds_nothing_up_and_fills_no_memory(tmp_path, caplog
     monkeypatch.setattr("daemon.clips.PATIENCE", 0.01)
     folder = StuckFolder(tmp_path / "clips")
     writer = ClipWriter(folder)
-    tickets = [writer.save(NOISE, about(number)) for number in range(50)]
+    tickets = [writer.save(NOISE, about(0))]
+    assert folder.begun.wait(30)  # or the queue might have room again while the others come
+    tickets += [writer.save(NOISE, about(number)) for number in range(1, 50)]
     assert [ticket() for ticket in tickets] == [""] * 50
     assert len(messages(caplog)) == 1
     folder.go_on.set()

@@ -167,6 +167,7 @@ def real_time(seconds: int, say=print) -> Report:
             process.terminate()
             process.wait(20)
             log.join(20)
+            server.record = None  # the server goes on for a moment, and the file is closed here
             say(f"{(sum(os.times()[2:4]) - busy) / (time.monotonic() - begin) * 100:.1f} % of a core")
         expected = scored(server.folder / "said", places[0], round(status["heard"] * SAMPLE_RATE))
     report.wrong += [line for line in report.heard if "warning" in line or "error" in line]

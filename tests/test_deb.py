@@ -19,16 +19,16 @@ import daemon
 
 MOUNT = """
 mount -t tmpfs tmpfs "$1"
-mkdir "$1"/upper "$1"/work "$1"/root
-mount -t overlay overlay -o lowerdir=/,upperdir="$1"/upper,workdir="$1"/work "$1"/root
-mount --rbind /proc "$1"/root/proc
-mount --rbind /dev "$1"/root/dev
-mount -t tmpfs tmpfs "$1"/root/run
-mount -t tmpfs tmpfs "$1"/root/tmp
+mkdir "$1"/upper "$1"/scratch "$1"/tree
+mount -t overlay overlay -o lowerdir=/,upperdir="$1"/upper,workdir="$1"/scratch "$1"/tree
+mount --rbind /proc "$1"/tree/proc
+mount --rbind /dev "$1"/tree/dev
+mount -t tmpfs tmpfs "$1"/tree/run
+mount -t tmpfs tmpfs "$1"/tree/tmp
 echo ready
 exec sleep infinity
 """
-CHANGES = ("etc/ld.so.cache", "var/lib/dpkg", "var/log", "var/cache", "usr/lib/systemd", "root")  # of apt and dpkg
+CHANGES = ("etc/ld.so.cache", "var/lib/dpkg", "var/log", "var/cache", "usr/lib/systemd")  # of apt and dpkg
 
 
 class Copy:
@@ -45,10 +45,10 @@ class Copy:
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command in there with Debian's own path."""
-        enter = ["nsenter", "-t", str(self._process.pid), "--mount", "chroot", f"{self._folder}/root"]
+        enter = ["nsenter", "-t", str(self._process.pid), "--mount", "chroot", f"{self._folder}/tree"]
         path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
         done = subprocess.run(
-            [*enter, "env", "-i", path, "HOME=/root", "DEBIAN_FRONTEND=noninteractive", *command],
+            [*enter, "env", "-i", path, "HOME=/tmp", "DEBIAN_FRONTEND=noninteractive", *command],
             capture_output=True,
             text=True,
             timeout=280,
@@ -64,7 +64,7 @@ class Copy:
 
     def put(self, file: Path) -> str:
         """Copy a file into its /tmp; its name there."""
-        self._enter("cp", str(file), f"{self._folder}/root/tmp/")
+        self._enter("cp", str(file), f"{self._folder}/tree/tmp/")
         return f"/tmp/{file.name}"
 
     def _enter(self, *command: str) -> subprocess.CompletedProcess[str]:

@@ -43,27 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-class Help(argparse.HelpFormatter):
-    """Wraps prose, and leaves what is indented as it is: examples."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        fill = super()._fill_text
-        return "\n".join(line if line.startswith(" ") else fill(line, width, indent) for line in text.splitlines())
-
-
-def _finish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Let each command's help begin with what the list of commands says of it, and end with examples."""
-    for listed in commands._choices_actions:
-        command = commands.choices[listed.dest]
-        text = listed.help or ""
-        command.description = command.description or f"{text[:1].upper()}{text[1:]}."
-        command.formatter_class = Help
-
-
 def parser() -> argparse.ArgumentParser:
     """All commands and options."""
     from daemon import wyoming_cli
     from daemon.logs import LEVELS
+    from model.commandline import finish
 
     top = argparse.ArgumentParser(
         prog="chimed",
@@ -151,7 +135,7 @@ def parser() -> argparse.ArgumentParser:
     )
     completion.set_defaults(module="daemon.completion", numpy=False)
     completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="which one")
-    _finish(commands)
+    finish(commands)
     return top
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+
+from model.commandline import actions
 
 FILES = {"FILE", "PNG", "WAV"}  # the metavars of those files that are strings, since "-" or any format may stand there
 
@@ -22,16 +23,7 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
     """The script for a shell: bash, zsh or fish. What takes a file is completed with files."""
     import shtab
 
-    for action in _actions(parser):
+    for action in actions(parser):
         if action.type is Path or action.metavar in FILES:
             action.complete = shtab.FILE  # type: ignore[attr-defined] # how shtab wants it
     return shtab.complete(parser, shell)
-
-
-def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Every option and argument, those of the commands too."""
-    for action in parser._actions:
-        yield action
-        if isinstance(action, argparse._SubParsersAction):
-            for below in action.choices.values():
-                yield from _actions(below)

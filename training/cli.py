@@ -9,23 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-class Help(argparse.HelpFormatter):
-    """Wraps prose, and leaves what is indented as it is: examples."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        fill = super()._fill_text
-        return "\n".join(line if line.startswith(" ") else fill(line, width, indent) for line in text.splitlines())
-
-
-def _finish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Let each command's help begin with what the list of commands says of it, and end with examples."""
-    for listed in commands._choices_actions:
-        command = commands.choices[listed.dest]
-        text = listed.help or ""
-        command.description = command.description or f"{text[:1].upper()}{text[1:]}."
-        command.formatter_class = Help
-
-
 def _speak(arguments: argparse.Namespace) -> None:
     from training.speak import speak_corpus
 
@@ -61,6 +44,7 @@ def _limit_threads() -> None:
 
 def parser() -> argparse.ArgumentParser:
     """All commands and options."""
+    from model.commandline import finish
     from training.adapt_cli import add_adapt
     from training.build_cli import add_build
     from training.evaluate_cli import add_evaluate
@@ -120,7 +104,7 @@ def parser() -> argparse.ArgumentParser:
     )
     completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="which one")
     completion.set_defaults(run=_completion)
-    _finish(commands)
+    finish(commands)
     return top
 
 

@@ -1,27 +1,27 @@
 """A model and recordings in, what a daemon meets out: the word in hard places, near words, and sounds that are neither.
 
-Every line is measured on the model at its own threshold, with the daemon's own `Scorer` and gate. The word must be
+Every line is measured on the model at its own threshold, with the daemon's own `Spotter`. The word must be
 heard from where it begins to a second after its end; of what is not the word nothing may be heard at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import soxr
 
-from model.detector import Scorer
-from model.frontend import CLIP, FULL_SCALE, SAMPLE_RATE, FloatArray
+from model.detector import Spotter
+from model.frontend import FULL_SCALE, SAMPLE_RATE
 from model.modelfile import Model
 from training.corpus import Int16Array, active_level, to_int16
-from training.firing import fires, smooth
 from training.progress import bar
 from training.rates import Rate
 from training.scenes import colours
-from training.trials import LATE_SECONDS, QUIET_DBFS, Recording, background, sample_of, word_end
+from training.trials import LATE_SECONDS, QUIET_DBFS, Recording, background, word_end
 from training.voice import change_voice
 
 AROUND = 2.0  # s of room before and after
@@ -32,8 +32,7 @@ NOISE_DB = 10.0  # of the word above what is under it
 QUIET_LEVEL = -40.0  # dBFS, of someone far away
 CLIPPED = 95  # percentile of the samples that reaches full scale
 PACE = 1.3  # times as fast, or as slow
-SOUND_MINUTES = 10
-SOUND_SECONDS = 60  # of which are made, and repeated
+SOUND_MINUTES = 10  # of which one is made, and repeated
 
 Span = tuple[int, int]  # first sample of a word, the one after its last
 Make = Callable[[Int16Array, np.random.Generator], "Scene"]
@@ -68,24 +67,26 @@ class Sounds:
 
 def stress(model: Model, sounds: Sounds, minutes: float = 60.0, seed: int = 0) -> Iterator[Line]:
     """Each figure as soon as it is known. minutes: of sound without a pause before the last words."""
-    ear = _Ear(model)
+    spotter = Spotter([model])
     words = [recording.samples[: word_end(recording.samples)] for recording in sounds.words]
 
     made = made_up_sounds(seed)
     for title, make in situations(sounds, made):
         # the same generator for each word, whatever was measured before
         scenes = (make(word, np.random.default_rng([seed, number])) for number, word in enumerate(words))
-        heard = [ear.heard(scene) for scene in bar(scenes, title, "word", len(words))]
+        with_progress = bar(scenes, title, "word", len(words))
+        heard = [found(scene.words, firings(spotter, [scene.samples])) for scene in with_progress]
         yield Line(title, "heard", sum(heard, Rate(0, 0)))
     halves = [first_half(word) for word in words]
     for title, others in (("only the first half of the word", halves), *((f"“{text}”", n) for text, n in sounds.near)):
         rooms = [in_room([(0.0, other)], np.random.default_rng([seed, number])) for number, other in enumerate(others)]
-        fired = [bool(ear.firings(room.samples)) for room in bar(rooms, title, "sound")]
+        fired = [bool(firings(spotter, [room.samples])) for room in bar(rooms, title, "sound")]
         yield Line(title, "fired", Rate(sum(fired), len(fired)))
     for title, sound in made.items():
-        yield Line(title, "hours", Rate(len(ear.firings(sound)), len(sound) / SAMPLE_RATE / 3600))
+        count = len(firings(spotter, itertools.repeat(sound, SOUND_MINUTES)))
+        yield Line(title, "hours", Rate(count, SOUND_MINUTES / 60))
     if minutes and (sounds.speech or sounds.noise):
-        yield after_long(ear, words, [*sounds.speech, *sounds.noise], minutes, seed)
+        yield after_long(spotter, words, [*sounds.speech, *sounds.noise], minutes, seed)
 
 
 def situations(sounds: Sounds, made: Mapping[str, Int16Array]) -> Iterator[tuple[str, Make]]:
@@ -106,7 +107,8 @@ def situations(sounds: Sounds, made: Mapping[str, Int16Array]) -> Iterator[tuple
         yield f"{source}, {NOISE_DB:g} dB below", partial(over, noises)
     for title, sound in made.items():
         if sound.any():
-            yield f"{title}, {NOISE_DB:g} dB below", partial(over, [Recording(sound)])
+            whole = np.resize(sound, SOUND_MINUTES * len(sound))  # so long for one situation only
+            yield f"{title}, {NOISE_DB:g} dB below", partial(over, [Recording(whole)])
 
 
 def alone(change: Callable[[Int16Array], Int16Array]) -> Make:
@@ -114,39 +116,16 @@ def alone(change: Callable[[Int16Array], Int16Array]) -> Make:
     return lambda word, rng: in_room([(0.0, change(word))], rng)
 
 
-class _Ear:
-    """A model at its threshold."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-        self._scorer = Scorer([model])
-
-    def posteriors(self, pieces: Iterator[Int16Array]) -> FloatArray:
-        """Of one stream that comes in pieces."""
-        self._scorer.reset()
-        parts = [
-            self._scorer.push(piece[first : first + CLIP]).posteriors[0]
-            for piece in pieces
-            for first in range(0, len(piece), CLIP)
-        ]
-        return np.concatenate([*parts, self._scorer.flush().posteriors[0]])
-
-    def firings_of(self, posteriors: FloatArray) -> list[int]:
-        """The samples at which the gate fires."""
-        smoothed = smooth(posteriors, self._model.smoothing)
-        return [sample_of(step) for step in fires(smoothed, self._model.threshold, self._model.suppression)]
-
-    def firings(self, samples: Int16Array) -> list[int]:
-        return self.firings_of(self.posteriors(iter([samples])))
-
-    def heard(self, scene: Scene) -> Rate:
-        """How many of its words."""
-        return found(scene.words, self.firings(scene.samples))
+def firings(spotter: Spotter, pieces: Iterable[Int16Array]) -> list[int]:
+    """The samples at which it fires in one stream that comes in pieces."""
+    spotter.reset()
+    detections = [detection for piece in pieces for detection in spotter.push(piece)]
+    return [detection.sample for detection in [*detections, *spotter.flush()]]
 
 
-def found(words: Sequence[Span], firings: Sequence[int]) -> Rate:
+def found(words: Sequence[Span], fired: Sequence[int]) -> Rate:
     """How many of the words a firing stands for, each firing for one word only: the first that it can."""
-    left = list(firings)
+    left = list(fired)
     count = 0
     for first, last in words:
         mine = next((at for at in left if first <= at <= last + LATE_SECONDS * SAMPLE_RATE), None)
@@ -224,10 +203,10 @@ def over(sounds: Sequence[Recording], word: Int16Array, rng: np.random.Generator
 
 
 def made_up_sounds(seed: int) -> dict[str, Int16Array]:
-    """Ten minutes each of silence, a quiet room, white noise, mains hum and clapping; the last three at -30 dBFS."""
+    """A minute each of silence, a quiet room, white noise, mains hum and clapping; the last three at -30 dBFS."""
     rng = np.random.default_rng(seed)
-    white, *_, hum, _ = colours(rng, SOUND_SECONDS)
-    claps = np.zeros(SOUND_SECONDS * SAMPLE_RATE, np.float32)
+    white, *_, hum, _ = colours(rng, 60)
+    claps = np.zeros(60 * SAMPLE_RATE, np.float32)
     ring = int(0.1 * SAMPLE_RATE)
     decay = np.exp(-np.arange(ring) / (0.012 * SAMPLE_RATE)).astype(np.float32)
     at = 0
@@ -239,11 +218,11 @@ def made_up_sounds(seed: int) -> dict[str, Int16Array]:
     }
     for title, sound in {"white noise": white, "mains hum": hum, "clapping": claps}.items():
         sounds[title] = at_level(to_int16(0.3 * FULL_SCALE * sound / np.abs(sound).max()), -30)
-    return {title: np.resize(sound, SOUND_MINUTES * 60 * SAMPLE_RATE) for title, sound in sounds.items()}
+    return sounds
 
 
 def after_long(
-    ear: _Ear, words: Sequence[Int16Array], recordings: Sequence[Recording], minutes: float, seed: int
+    spotter: Spotter, words: Sequence[Int16Array], recordings: Sequence[Recording], minutes: float, seed: int
 ) -> Line:
     """The words, one after the other, at the end of so much speech and noise without a pause or a reset."""
     scenes = [in_room([(0.0, word)], np.random.default_rng([seed, number])) for number, word in enumerate(words)]
@@ -264,5 +243,5 @@ def after_long(
             heard += len(scene.samples)
             yield scene.samples
 
-    firings = ear.firings_of(ear.posteriors(stream()))
-    return Line(f"after {minutes:g} minutes of speech and noise", "heard", found(spans, firings))
+    fired = firings(spotter, stream())  # which fills the spans
+    return Line(f"after {minutes:g} minutes of speech and noise", "heard", found(spans, fired))

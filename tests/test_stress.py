@@ -106,10 +106,13 @@ def test_the_command_prints_tables_or_json(tmp_path: Path, capsys) -> None:
     for kind, samples in (("words", WORD), ("speech", OTHER), ("room", recording(4, []))):
         (tmp_path / kind).mkdir()
         soundfile.write(tmp_path / kind / "1.wav", samples, SAMPLE_RATE)
+    (tmp_path / "words" / "2.wav").write_text("no sound")
     command = ["stress", str(tmp_path / "beep.npz"), "--positives", str(tmp_path / "words"), "--minutes", "0"]
     command += ["--speech", str(tmp_path / "speech"), "--noise", str(tmp_path / "room"), "--work", str(tmp_path / "w")]
     assert main(command) == 0
-    printed = capsys.readouterr().out
+    printed, told = capsys.readouterr()
+    assert "left out" in told
+    assert "left out" not in printed  # where JSON may stand
     assert "| in a quiet room" in printed
     assert "1 of 1, 100% [21%-100%]" in printed
     assert "| room, 10 dB below" in printed

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from training.trials import Recording
+from training.measuring import add_others, load_recordings
 
 
 def add_evaluate(commands: Any) -> None:
@@ -26,8 +24,7 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument(
         "--positives", type=Path, nargs="*", default=[], metavar="DIR", help="recordings of the word alone"
     )
-    parser.add_argument("--speech", type=Path, nargs="*", default=[], metavar="DIR", help="speech without the word")
-    parser.add_argument("--noise", type=Path, nargs="*", default=[], metavar="DIR", help="noise without speech")
+    add_others(parser)
     parser.add_argument(
         "--split",
         default="all",
@@ -52,7 +49,6 @@ def add_evaluate(commands: Any) -> None:
         help="write into the model file the lowest threshold that fires no more often, and what it gave",
     )
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write a report: curves, worst misses, sound")
-    parser.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="keeps decoded audio")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)
 
@@ -77,9 +73,11 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.set_threshold is not None and len(arguments.models) > 1:
         raise TrainingError("--set-threshold is for one model at a time")
     split = "all" if arguments.all_positives else arguments.split
-    words = {str(folder): _recordings([folder], split, arguments.work) for folder in arguments.positives}
+    words = {str(folder): load_recordings([folder], split, arguments.work) for folder in arguments.positives}
     named = {"speech": arguments.speech, "noise": arguments.noise}
-    others = {name: _recordings(folders, arguments.split, arguments.work) for name, folders in named.items() if folders}
+    others = {
+        name: load_recordings(folders, arguments.split, arguments.work) for name, folders in named.items() if folders
+    }
     for name, recordings in (words | others).items():
         if not recordings:
             raise TrainingError(f"{name}: no recording of the split {arguments.split}; name more, or another --split")
@@ -112,13 +110,3 @@ def _names(paths: Sequence[Path]) -> list[str]:
     """The files' names; with their folders where two are the same."""
     stems = [path.stem for path in paths]
     return [path.stem if stems.count(path.stem) == 1 else str(path) for path in paths]
-
-
-def _recordings(folders: Sequence[Path], split: str, work: Path) -> list[Recording]:
-    from training import corpus
-    from training.trials import recordings
-
-    # what is left out is told on standard output otherwise, amid the answer
-    with contextlib.redirect_stdout(sys.stderr):
-        loaded = corpus.load(tuple(folders), work / "cache", ", ".join(map(str, folders[:2])))
-    return recordings(loaded, split)

@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training.measuring import add_others, load_recordings
+
 if TYPE_CHECKING:
     from training.corpus import Int16Array
     from training.stress import Line
-    from training.trials import Recording
 
 VOICES = 24  # that say each near word
 HEADINGS = {"heard": "the word, heard", "fired": "not the word, and fired", "hours": "fired, per hour"}
@@ -29,8 +30,7 @@ def add_stress(commands: Any) -> None:
     parser.add_argument(
         "--positives", type=Path, nargs="+", required=True, metavar="DIR", help="recordings of the word alone"
     )
-    parser.add_argument("--speech", type=Path, nargs="*", default=[], metavar="DIR", help="speech without the word")
-    parser.add_argument("--noise", type=Path, nargs="*", default=[], metavar="DIR", help="noise without speech")
+    add_others(parser)
     parser.add_argument(
         "--near", nargs="*", default=[], metavar="TEXT", help="words that are nearly it, for synthetic voices to say"
     )
@@ -44,7 +44,6 @@ def add_stress(commands: Any) -> None:
         "--minutes", type=float, default=60.0, help="of sound without a pause before the last words (default: 60)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn at random (default: %(default)s)")
-    parser.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="keeps decoded audio")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)
 
@@ -58,9 +57,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     model = load(arguments.model)
     sounds = Sounds(
-        _recordings(arguments.positives, "all", arguments.work),
-        _recordings(arguments.speech, arguments.split, arguments.work),
-        _recordings(arguments.noise, arguments.split, arguments.work),
+        load_recordings(arguments.positives, "all", arguments.work),
+        load_recordings(arguments.speech, arguments.split, arguments.work),
+        load_recordings(arguments.noise, arguments.split, arguments.work),
         _spoken(arguments.near, arguments.seed),
     )
     lines = list(stress(model, sounds, arguments.minutes, arguments.seed))
@@ -85,13 +84,6 @@ def table(lines: list[Line]) -> str:
         if rows:
             parts.append(markdown([heading, ""], rows))
     return "\n\n".join(parts)
-
-
-def _recordings(folders: list[Path], split: str, work: Path) -> list[Recording]:
-    from training import corpus
-    from training.trials import recordings
-
-    return recordings(corpus.load(folders, work / "cache", "recordings"), split) if folders else []
 
 
 def _spoken(texts: list[str], seed: int) -> list[tuple[str, list[Int16Array]]]:

@@ -55,11 +55,10 @@ def epoch(data: Dataset, front_end: FrontEnd, rows: int, seed: int, number: int)
     Four batches for each `rows` examples; those that do not fill the last rows are left out of this epoch.
     Raises TrainingError: there are fewer examples than rows, or a shard is damaged.
     """
-    if len(data) < rows:
-        raise TrainingError(f"{len(data)} examples do not fill {rows} rows; build more, or take fewer rows")
+    groups = epoch_batches(len(data), rows) // CHUNKS
     order = np.random.default_rng(np.random.SeedSequence([seed, number])).permutation(len(data))
-    for first in range(0, len(data) - rows + 1, rows):
-        examples = [data[int(i)] for i in order[first : first + rows]]
+    for group in order[: groups * rows].reshape(groups, rows):
+        examples = [data[int(i)] for i in group]
         columns = np.stack([features(audio, front_end) for audio, _ in examples], axis=1)
         target, weight = (np.stack(part, axis=1) for part in zip(*(targets(y) for _, y in examples), strict=True))
         unknown = np.full(target[0].shape, UNKNOWN, np.int8)  # neither phones nor places of words are stored
@@ -69,7 +68,9 @@ def epoch(data: Dataset, front_end: FrontEnd, rows: int, seed: int, number: int)
 
 
 def epoch_batches(examples: int, rows: int) -> int:
-    """How many batches an epoch has."""
+    """How many batches an epoch has. Raises TrainingError: there are fewer examples than rows."""
+    if examples < rows:
+        raise TrainingError(f"{examples} examples do not fill {rows} rows; build more, or take fewer rows (--rows)")
     return CHUNKS * (examples // rows)
 
 

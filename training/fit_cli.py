@@ -8,8 +8,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-EPOCH_BATCHES = 250
-
 
 def add_fit(commands: Any) -> None:
     """Add the command to a parser's sub-commands (what `add_subparsers` gives)."""
@@ -107,10 +105,7 @@ def _check_built(arguments: argparse.Namespace) -> int:
     }
     if wrong := [name for name, value in given.items() if value]:
         raise TrainingError(f"{wrong[0]} does not go with --built: a built example holds only sound and labels")
-    examples = len(Dataset(arguments.built))
-    if not (count := epoch_batches(examples, arguments.rows)):
-        raise TrainingError(f"{examples} examples do not fill {arguments.rows} rows; build more, or take fewer --rows")
-    return count
+    return epoch_batches(len(Dataset(arguments.built)), arguments.rows)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -145,7 +140,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.seed,
         phones_of=arguments.word if phones else None,
         rows=arguments.rows,
-        epoch_steps=built or arguments.epoch_batches or EPOCH_BATCHES,
+        epoch_steps=built or arguments.epoch_batches or Plan.epoch_steps,
         built=arguments.built,
     )
     schedule = Schedule(

@@ -8,6 +8,7 @@ they fit into a line of JSON.
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +79,7 @@ def described(model: Model) -> dict[str, Any]:
         "threshold": model.threshold,
         "smoothing": model.smoothing,
         "suppression": model.suppression,
-        "points": points(measured.get("points")),
+        "points": _with_own(points(measured.get("points")), measured),
         "hours": {name: _number(rate, "hours") for name, rate in _mapping(measured.get("false_accepts"))},
         "tried": sum(int(_number(rate, "of")) for _, rate in _mapping(measured.get("recall"))),
     }
@@ -97,6 +98,18 @@ def points(rows: Any) -> list[list[float | None]]:
         and all(value is None or _is_number(value) for value in row[1:])
     ]
     return sorted(good, key=lambda row: row[0] or 0.0) if len(good) == len(rows) else []
+
+
+def _with_own(curve: list[list[float | None]], measured: Mapping[str, Any]) -> list[list[float | None]]:
+    """The curve, and on it what was measured at the model's own threshold, which a thinned curve need not have."""
+    threshold = measured.get("threshold")
+    recall = [rate for _, rate in _mapping(measured.get("recall"))]
+    tried, heard = (sum(_number(rate, name) for rate in recall) for name in ("of", "heard"))
+    accepts = [rate for _, rate in _mapping(measured.get("false_accepts")) if _number(rate, "hours")]
+    if not (curve and _is_number(threshold) and tried and heard <= tried and accepts):
+        return curve
+    own = [threshold, 1 - heard / tried, max(_number(rate, "count") / _number(rate, "hours") for rate in accepts)]
+    return sorted([*(row for row in curve if row[0] != threshold), own], key=lambda row: row[0] or 0.0)
 
 
 def _is_number(value: Any) -> bool:

@@ -108,7 +108,11 @@ def _with_own(curve: list[list[float | None]], measured: Mapping[str, Any]) -> l
     accepts = [rate for _, rate in _mapping(measured.get("false_accepts")) if _number(rate, "hours")]
     if not (curve and _is_number(threshold) and tried and heard <= tried and accepts):
         return curve
-    own = [threshold, 1 - heard / tried, max(_number(rate, "count") / _number(rate, "hours") for rate in accepts)]
+    own = [
+        threshold,
+        round(1 - heard / tried, 4),
+        max(_number(rate, "count") / _number(rate, "hours") for rate in accepts),
+    ]
     return sorted([*(row for row in curve if row[0] != threshold), own], key=lambda row: row[0] or 0.0)
 
 

@@ -199,9 +199,9 @@ def test_every_training_begins_with_the_same_weights_and_ends_near_them(tmp_path
     assert not np.array_equal(first.weights.conv_kernel, begun["conv_kernel"])
 
 
-def train(*arguments: object) -> subprocess.CompletedProcess[str]:
+def train(*arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [*CHIMED_TRAIN, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
 
 
 TINY = ("--synthetic", 0, "--rows", 4, "--folds", 2, "--threads", 1)
@@ -209,11 +209,11 @@ TINY = ("--synthetic", 0, "--rows", 4, "--folds", 2, "--threads", 1)
 
 def test_from_a_mistake_to_its_end(tmp_path: Path, call, environment: dict[str, str]) -> None:
     """The daemon keeps clips, a person sorts them, the model learns: the false accept is gone, the word still heard."""
-    first, config = tmp_path / "first.npz", tmp_path / "config.yaml"
+    first, config = tmp_path / "beep.npz", tmp_path / "config.yaml"
     modelfile.save(first, gullible())
     places = [(2.0 + 3 * n, WORD_HZ if n % 2 == 0 else OTHER_HZ) for n in range(12)]
     soundfile.write(tmp_path / "day.wav", tones(38, places), SAMPLE_RATE)
-    clips, out, second = tmp_path / "clips", tmp_path / "sorted", tmp_path / "second.npz"
+    clips, out, second = tmp_path / "clips", tmp_path / "sorted", tmp_path / "beep_adapted.npz"
     config.write_text(f"words:\n- model: {first}\nclips:\n  folder: {clips}\n  seconds: 2.5\n  after: 0.5\n")
     ran = call("run", "--config", config, "--input", tmp_path / "day.wav", "--fast")
     assert ran.returncode == 0, ran.stderr
@@ -226,8 +226,9 @@ def test_from_a_mistake_to_its_end(tmp_path: Path, call, environment: dict[str, 
         assert terminal.end() == 0
 
     adapted = train(
-        *("adapt", first, "--positives", out / "positives", "--negatives", out / "negatives", "-o", second),
-        *("--batches", 80, "--learning-rate", 1.5e-3, "--work", tmp_path / "work", *TINY),
+        *("adapt", "beep.npz", "--positives", out / "positives", "--negatives", out / "negatives"),
+        *("--batches", 80, "--learning-rate", 1.5e-3, *TINY),
+        folder=tmp_path,
     )
     assert adapted.returncode == 0, adapted.stderr + adapted.stdout
     assert "| words heard, quiet | 6 of 6 " in adapted.stdout

@@ -37,7 +37,9 @@ def add_adapt(commands: Any) -> None:
     parser.add_argument(
         "--backgrounds", type=Path, nargs="*", default=[], metavar="DIR", help="noise without speech, such as the room"
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="NPZ", help="the model file to write")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="NPZ", help="the model file to write (default: the word, _adapted.npz)"
+    )
     parser.add_argument(
         "--synthetic",
         type=_count(0),
@@ -90,8 +92,9 @@ def run(arguments: argparse.Namespace) -> None:
     from training.tune import Gentle, Tuner
 
     start = _model(arguments.model)
-    if not arguments.output.parent.is_dir():  # not after minutes of training
-        raise TrainingError(f"{arguments.output.parent}: no such folder; make it first, for the model file")
+    output = arguments.output or Path(f"{start.word.replace(' ', '_').replace('/', '_')}_adapted.npz")
+    if not output.parent.is_dir():  # not after minutes of training
+        raise TrainingError(f"{output.parent}: no such folder; make it first, for the model file")
     sounds = _sounds(arguments, start)
     folds = Folds(sounds, arguments.folds, arguments.seed)
     gentle = Gentle(
@@ -109,9 +112,9 @@ def run(arguments: argparse.Namespace) -> None:
     travel(None)
     print(outcome.table())  # noqa: T201 - a command's answer
     if outcome.refused:
-        raise TrainingError(f"{arguments.output} is not written: {outcome.refused}; more recordings may help")
-    save(arguments.output, outcome.model)
-    print(f"written: {arguments.output}", file=sys.stderr)  # noqa: T201
+        raise TrainingError(f"{output} is not written: {outcome.refused}; more recordings may help")
+    save(output, outcome.model)
+    print(f"written: {output}", file=sys.stderr)  # noqa: T201
 
 
 def _model(name: str) -> Model:

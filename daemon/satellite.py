@@ -11,7 +11,7 @@ import numpy as np
 
 from daemon.pcm import PcmFormat, PcmStream
 from daemon.resample import Samples
-from model.detector import Detection, Spotter
+from model.detector import Detection, Spotter, grouped, side_by_side
 from model.frontend import FULL_SCALE, SAMPLE_RATE
 from model.modelfile import Model
 from model.network import Network
@@ -29,12 +29,25 @@ class Vocabulary:
     def replace(self, models: Sequence[Model]) -> None:
         """Other words from now on, for the streams that run too."""
         self.models = tuple(models)
-        self._networks = {model.word: Network(model.weights) for model in models}
+        self._all = side_by_side(models)
+        self._alone: dict[str, Network] = {}  # by word, of those that were chosen among others
 
     def spotter(self, names: Sequence[str] | None) -> Spotter | None:
-        """A new stream's own for these words, all for None; None if all the names are unknown."""
+        """A new stream's own for these words, all for None; None if all the names are unknown.
+
+        All words are computed side by side. Some of them are computed one by one: a network for each choice that
+        clients can make would take memory without end.
+        """
         chosen = [model for model in self.models if names is None or model.word in names]
-        return Spotter(chosen, [self._networks[model.word] for model in chosen]) if chosen else None
+        if len(chosen) in (0, len(self.models)):
+            return Spotter(chosen, self._all) if chosen else None
+        ordered = [chosen[place] for places in grouped(chosen) for place in places]
+        return Spotter(chosen, [self._network(model) for model in ordered])
+
+    def _network(self, model: Model) -> Network:
+        if model.word not in self._alone:
+            self._alone[model.word] = Network(model.weights)
+        return self._alone[model.word]
 
 
 class Satellite:

@@ -60,24 +60,37 @@ class Scores(NamedTuple):
     posteriors: FloatArray
 
 
+def grouped(models: Sequence[Model]) -> list[list[int]]:
+    """Which of the models read the same features: the places of each such group."""
+    groups: dict[FrontEnd, list[int]] = {}
+    for place, model in enumerate(models):
+        groups.setdefault(model.front_end, []).append(place)
+    return list(groups.values())
+
+
+def side_by_side(models: Sequence[Model]) -> list[Network]:
+    """A network for each group, which computes all of its words at once."""
+    return [Network(*(models[place].weights for place in places)) for places in grouped(models)]
+
+
 class Scorer:
     """Posteriors of several models over one stream; the spectrogram is computed once.
 
-    networks: those of the models, one each, in the same order, where other streams of this thread use them too.
-    Otherwise words with the same front end are computed side by side.
+    networks: where other streams of this thread use them too, those of the models as `grouped` orders them, each for
+    one word or for several of a group; otherwise the stream's own, `side_by_side`.
     """
 
     def __init__(self, models: Sequence[Model], networks: Sequence[Network] | None = None) -> None:
-        groups: dict[FrontEnd, list[int]] = {}
-        for place, model in enumerate(models):
-            groups.setdefault(model.front_end, []).append(place)
+        groups = grouped(models)
         self._spectrogram = StreamingSpectrogram()
-        self._scalings = [front_end.new_scaling() for front_end in groups]
+        self._scalings = [models[places[0]].front_end.new_scaling() for places in groups]
+        words = [scaling for scaling, places in enumerate(groups) for _ in places]
         self._networks: list[tuple[Network, int]] = []  # and which scaling makes its features
-        for scaling, places in enumerate(groups.values()):
-            own = [networks[place] for place in places] if networks else [Network(*(models[p].weights for p in places))]
-            self._networks += [(network, scaling) for network in own]
-        self._order = np.argsort([place for places in groups.values() for place in places])
+        covered = 0
+        for network in side_by_side(models) if networks is None else networks:
+            self._networks.append((network, words[covered]))
+            covered += network.words
+        self._order = np.argsort([place for places in groups for place in places])
         self.reset()
 
     def reset(self) -> None:

@@ -10,7 +10,8 @@ import asyncio
 import logging
 from collections.abc import Hashable
 
-TOO_LATE = 2.0  # s behind; whoever spoke has given up, so what waits is skipped
+TOO_LATE = 0.6  # s behind: who asks in the stream what is offered gives up a second after it asked
+CATCHING_UP = 0.2  # s in which a stream that fell behind at once, since the machine stood still, may catch up
 WAITED = 0.001  # s; a read that takes longer found nothing there
 QUIET = 30.0  # s without a skip, and a stream keeps up again
 
@@ -18,20 +19,34 @@ log = logging.getLogger(__name__)
 
 
 class Pace:
-    """How far one stream is behind its client. now: s, of a clock that never goes back."""
+    """How far one stream is behind its client, and whether what waits is to be skipped.
+
+    now: s, of a clock that never goes back.
+    """
 
     def __init__(self, now: float) -> None:
         self.behind = 0.0  # s
+        self.skipping = False  # until it is up to date
         self._last = now
+        self._late_since: float | None = None
 
     def waited(self, now: float) -> None:
         """There was nothing to hear: it is up to date."""
         self.behind, self._last = 0.0, now
+        self.skipping, self._late_since = False, None
 
     def heard(self, seconds: float, now: float) -> None:
         """So much sound was heard, or skipped. Who sends faster than real time is never behind while that is heard."""
         self.behind = max(0.0, self.behind + now - self._last - seconds)
         self._last = now
+        if not self.behind:
+            self.skipping = False
+        if self.behind <= TOO_LATE:
+            self._late_since = None
+        elif self._late_since is None:
+            self._late_since = now
+        elif now - self._late_since > CATCHING_UP:
+            self.skipping = True
 
 
 class Backlog:

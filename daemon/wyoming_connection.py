@@ -20,7 +20,7 @@ from wyoming.wake import NotDetected
 
 from daemon.arbiter import Arbiter
 from daemon.audio import block_size
-from daemon.backlog import TOO_LATE, WAITED, Backlog, Pace
+from daemon.backlog import WAITED, Backlog, Pace
 from daemon.errors import AudioError, ChimedError
 from daemon.pcm import PcmFormat
 from daemon.satellite import Satellite
@@ -77,7 +77,6 @@ class Connection:
         self._verdicts: set[asyncio.Future[bool]] = set()
         self._answered = False  # since the start of the stream
         self._pace = Pace(time.monotonic())
-        self._skipping = False  # since it is too far behind
 
     def listens_for(self, word: str) -> bool:
         """Whether its stream would fire on the word."""
@@ -93,7 +92,8 @@ class Connection:
                     if header is None:
                         return
                     await self._handle(header)
-                await asyncio.sleep(0)  # reading from a full buffer gives no one else a turn
+                if not self._pace.skipping:
+                    await asyncio.sleep(0)  # reading from a full buffer gives no one else a turn
         except TimeoutError:
             log.info("%s: no whole event came within %g s; closed", self._name, limit)
         except (ProtocolError, AudioError, RefusedError) as error:
@@ -157,24 +157,19 @@ class Connection:
             self._start(pcm)
         pieces = read_payload(self._reader, header.payload, min(LIMIT, block_size(pcm.rate) * pcm.frame))
         while (piece := await self._reading(anext(pieces, None))) is not None:
-            async with self._host.turns:
-                if self._late():
-                    self._satellite.skip(piece, pcm)
-                    self._host.backlog.skipped(pcm.seconds(len(piece)))
-                else:
+            seconds = pcm.seconds(len(piece))
+            if self._pace.skipping:  # takes no time, so it waits for no turn, and gives none: the buffer is soon empty
+                self._satellite.skip(piece, pcm)
+                self._host.backlog.skipped(seconds)
+                self._pace.heard(seconds, time.monotonic())
+            else:
+                async with self._host.turns:
                     self._answer(self._satellite.push(piece, pcm))
-                self._pace.heard(pcm.seconds(len(piece)), time.monotonic())
-                await asyncio.sleep(0)
+                    self._pace.heard(seconds, time.monotonic())
+                    await asyncio.sleep(0)
+                if self._pace.skipping:
+                    self._host.backlog.late(self, self._name, self._pace.behind, self._host.streams)
             await self._drain()
-
-    def _late(self) -> bool:
-        """Whether it is so far behind that what waits is to be skipped, until it is up to date."""
-        if not self._skipping and self._pace.behind > TOO_LATE:
-            self._skipping = True
-            self._host.backlog.late(self, self._name, self._pace.behind, self._host.streams)
-        elif not self._pace.behind:
-            self._skipping = False
-        return self._skipping
 
     async def _stop(self) -> None:
         if not self._satellite.streaming:

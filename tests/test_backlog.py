@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from wyoming_clients import PATIENCE, connected, cpu, memory, pcm, plain, uri_of
 
-from daemon.backlog import Backlog, Pace
+from daemon.backlog import CATCHING_UP, TOO_LATE, Backlog, Pace
 from daemon.pcm import PcmFormat
 from daemon.satellite import Satellite, Vocabulary
 from model import modelfile
@@ -39,6 +39,43 @@ def test_who_is_never_waited_for_falls_behind_by_what_the_clock_says():
     assert pace.behind == 0.0
     pace.heard(0.1, 200.1)
     assert pace.behind == pytest.approx(0.0, abs=1e-9)
+
+
+@given(st.floats(0.05, 0.95), st.floats(0.01, 0.2))
+def test_a_stream_that_is_heard_too_slowly_is_behind_by_no_more_than_it_may_and_two_pieces(speed, piece):
+    """Heard at this share of real time in pieces of so many seconds; what is skipped takes no time."""
+    pace, now, sent, skipped = Pace(0.0), 0.0, 0.0, 0.0
+    while now < 60:
+        if sent + piece > now:  # the client says the next piece in a moment, and is waited for
+            now = sent + piece
+            pace.waited(now)
+        if pace.skipping:
+            skipped += piece
+        else:
+            now += piece / speed
+        sent += piece
+        pace.heard(piece, now)
+        assert pace.behind <= TOO_LATE + CATCHING_UP + 2 * piece / speed
+        assert pace.behind - 1e-6 < now - sent < pace.behind + piece + 1e-6  # what it just waited for came at once
+    assert skipped == pytest.approx(60 * (1 - speed), abs=2 + 4 * piece / speed)
+
+
+def test_after_a_moment_in_which_the_machine_stood_still_nothing_is_skipped():
+    """Three seconds wait, and are heard twenty times as fast as they were said."""
+    pace = Pace(100.0)
+    for number in range(40):
+        pace.heard(0.08, 103.0 + (number + 1) * 0.004)
+        assert not pace.skipping
+    assert pace.behind == pytest.approx(0.0, abs=0.01)
+    # one that does not catch up so fast skips, until it is up to date
+    pace = Pace(100.0)
+    pace.heard(0.08, 103.0)
+    pace.heard(0.08, 103.1)
+    assert not pace.skipping
+    pace.heard(0.08, 103.3)
+    assert pace.skipping
+    pace.waited(103.4)
+    assert not pace.skipping
 
 
 @given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 10), st.booleans()), max_size=30))

@@ -19,6 +19,7 @@ from model.frontend import SAMPLE_RATE
 from training.corpus import Int16Array, read
 from training.errors import TrainingError
 from training.transcripts import spell, transcripts
+from training.whole import whole
 
 if TYPE_CHECKING:
     from pocketsphinx import Decoder
@@ -144,9 +145,8 @@ def fill(tasks: Mapping[Path, Any], work: Callable[[Any], Any], jobs: int, title
 def _write(entry: tuple[Path, Any, Callable[[Any], Any]]) -> None:
     file, task, work = entry
     content = work(task)
-    partial = file.with_suffix(".part")
-    partial.write_text(json.dumps(content))
-    partial.replace(file)
+    with whole(file) as partial:
+        partial.write_text(json.dumps(content))
 
 
 def in_processes(work: Callable[[Any], Any], tasks: Iterable[Any], jobs: int) -> Iterator[Any]:

@@ -22,6 +22,7 @@ from model.frontend import SAMPLE_RATE
 from training.decode import Int16Array, UnusableError, active_level, decode, flaw, to_int16
 from training.errors import TrainingError
 from training.storage import explained
+from training.whole import whole
 
 __all__ = ["Clip", "Corpus", "Int16Array", "Problem", "active_level", "find", "load", "read", "split_of", "to_int16"]
 
@@ -200,6 +201,5 @@ def _decode(
             clips.append(Clip(str(path), group, start, len(samples), round(active_level(samples), 2)))
             start += len(samples)
     content = {"clips": [asdict(clip) for clip in clips], "problems": [asdict(problem) for problem in problems]}
-    partial = index.with_suffix(".part")
-    partial.write_text(json.dumps(content))
-    partial.replace(index)
+    with whole(index) as partial:
+        partial.write_text(json.dumps(content))

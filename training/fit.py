@@ -33,6 +33,7 @@ from training.progress import bar
 from training.scalars import Scalars, line, of
 from training.scenes import Material
 from training.stopping import Progress, Stopping, score
+from training.whole import whole
 
 CHECKPOINT = "checkpoint.npz"
 
@@ -153,10 +154,8 @@ class Fit:
         arrays |= {f"average{number}": average.numpy() for number, average in enumerate(self._average_variables)}
         arrays["progress"] = np.array([self._progress.best, self._progress.since])
         arrays |= {f"best{number}": best for number, best in enumerate(self._best)}
-        partial = self._folder / (CHECKPOINT + ".part")
-        with partial.open("wb") as file:
+        with whole(self._folder / CHECKPOINT) as partial, partial.open("wb") as file:
             np.savez(file, **arrays)
-        partial.replace(self._folder / CHECKPOINT)
 
     def _describe(self) -> dict[str, Any]:
         """What decides the course of the training, as JSON keeps it."""

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from training.whole import whole
+
 
 class Notes:
     """folder: where the file lies; title: the beginning of its name; subject: what decides the results."""
@@ -37,6 +39,5 @@ class Notes:
         """Write a result, as JSON holds it."""
         self._known[step] = result
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".part")
-        partial.write_text(json.dumps(self._known) + "\n")
-        partial.replace(self.path)
+        with whole(self.path) as partial:
+            partial.write_text(json.dumps(self._known) + "\n")

@@ -19,6 +19,7 @@ from training.corpus import Int16Array
 from training.errors import TrainingError
 from training.keys import END, Keys
 from training.takes import Listening, Prompt, Take, judge, meter
+from training.whole import whole
 
 MANIFEST = "recordings.jsonl"
 SETTLE_SECONDS = 0.15  # the key's own click
@@ -67,9 +68,8 @@ class Folder:
         name = self.name(prompt)
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part")
-        soundfile.write(partial, take.samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-        partial.replace(path)
+        with whole(path) as partial:
+            soundfile.write(partial, take.samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
         self._done[name] = {
             "file": name,
             "word": word,
@@ -81,9 +81,8 @@ class Folder:
             "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         }
         text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in self._done.values())
-        partial = self.path / (MANIFEST + ".part")
-        partial.write_text(text)
-        partial.replace(self.path / MANIFEST)
+        with whole(self.path / MANIFEST) as partial:
+            partial.write_text(text)
         return path
 
 

@@ -22,6 +22,7 @@ from training.endpoint import Stretch
 from training.errors import TrainingError
 from training.keys import END, Keys
 from training.screen import picture
+from training.whole import whole
 
 MANIFEST = "review.jsonl"
 LONGEST_WORD = 1.6  # s; of a clip in which somebody talks on and on, so much before its end
@@ -124,9 +125,8 @@ class Answers:
         name = f"{FOLDERS[answer]}/{clip.path.stem}.flac"
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part")
-        soundfile.write(partial, cut.of(samples), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-        partial.replace(path)
+        with whole(path) as partial:
+            soundfile.write(partial, cut.of(samples), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
         cut_seconds = [round(cut.start / SAMPLE_RATE, 3), round(cut.end / SAMPLE_RATE, 3)]
         entry = {"clip": clip.path.name, "answer": answer, "file": name, "cut": cut_seconds}
         self._entries.append(entry | {key: clip.about[key] for key in ("word", "score", "time") if key in clip.about})
@@ -143,9 +143,8 @@ class Answers:
     def _store(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in self._entries)
-        partial = self.path / (MANIFEST + ".part")
-        partial.write_text(text)
-        partial.replace(self.path / MANIFEST)
+        with whole(self.path / MANIFEST) as partial:
+            partial.write_text(text)
 
 
 class Review:

@@ -24,6 +24,7 @@ from training.engines import Utterance, Voice, command, find_voices, shares
 from training.errors import TrainingError
 from training.phonetics import near_texts, word_list
 from training.progress import bar
+from training.whole import whole
 
 MANIFEST = "manifest.jsonl"
 MIN_SECONDS, MAX_SECONDS = 0.15, 9.0
@@ -96,9 +97,8 @@ def speak_all(utterances: Sequence[Utterance], folder: Path, title: str, part: t
         seconds = len(samples) / rate
         if not MIN_SECONDS <= seconds <= MAX_SECONDS:
             return f"{utterance.voice.name} took {seconds:.2f} s for {utterance.text!r}"
-        partial = path.with_suffix(".part")
-        soundfile.write(partial, samples, rate, format="FLAC", subtype="PCM_16")
-        partial.replace(path)
+        with whole(path) as partial:
+            soundfile.write(partial, samples, rate, format="FLAC", subtype="PCM_16")
         return None
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

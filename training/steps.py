@@ -17,6 +17,7 @@ from typing import Any
 from tqdm import tqdm
 
 from training.progress import Journey, duration
+from training.whole import whole
 
 Result = dict[str, Any]
 
@@ -82,6 +83,5 @@ def _read(mark: Path) -> Result:
 
 
 def _write(mark: Path, content: Result) -> None:
-    partial = mark.with_suffix(".part")
-    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    partial.replace(mark)
+    with whole(mark) as partial:
+        partial.write_text(json.dumps(content, indent=1), encoding="utf-8")

@@ -32,6 +32,7 @@ from training.prosody import Prosody, prosody
 from training.sound import Sound, load
 from training.splice import Clip, splice
 from training.units import STOPS, Habits, halves, opens
+from training.whole import whole
 
 CLIPS = "positives-stitched"
 MANIFEST = "manifest.jsonl"
@@ -108,9 +109,8 @@ def stitch(phrase: str, folders: Sequence[Path], output: Path, work: Path, varia
     if not outcome.clips:
         reason = Counter(outcome.attempts).most_common(1)[0][0] if outcome.attempts else "no recording could be aligned"
         raise TrainingError(f"no clip of {phrase!r} came of {len(speakers)} speakers: {reason}")
-    partial = output / f"{MANIFEST}.part"
-    partial.write_text("".join(json.dumps(entry) + "\n" for entry in outcome.clips))
-    partial.replace(output / MANIFEST)
+    with whole(output / MANIFEST) as partial:
+        partial.write_text("".join(json.dumps(entry) + "\n" for entry in outcome.clips))
     return outcome
 
 
@@ -128,7 +128,8 @@ def _stitch_speaker(task: tuple[Order, Speaker]) -> Outcome:
         stale.unlink()
     outcome = stitch_speaker(order, speaker, folder)
     done.parent.mkdir(parents=True, exist_ok=True)
-    done.write_text(json.dumps({"clips": outcome.clips, "attempts": outcome.attempts}))
+    with whole(done) as partial:
+        partial.write_text(json.dumps({"clips": outcome.clips, "attempts": outcome.attempts}))
     return outcome
 
 

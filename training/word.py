@@ -27,6 +27,7 @@ from training.progress import duration, travel
 from training.speak import speak_corpus, vocabulary_of
 from training.steps import Result, Steps, stamp
 from training.trials import recordings
+from training.whole import whole
 
 SPOKEN = ("synthetic-voices", "synthetic-others")  # positives and negatives; names that no user's folder has
 SNRS_DB = (None, 20.0, 10.0, 5.0, 0.0)
@@ -253,9 +254,8 @@ def _measure(
     steps.run("evaluate", {"fa_per_hour": order.fa_per_hour, "command": order.command, "notes": list(notes)}, measure)
     files = tuple(order.output.with_suffix(suffix) for suffix in (".npz", ".html", ".md"))
     for name, target in zip(("model.npz", "report.html", "card.md"), files, strict=True):
-        partial = target.with_name(f"{target.name}.part")
-        partial.write_bytes((order.work / "evaluate" / name).read_bytes())
-        partial.replace(target)
+        with whole(target) as partial:
+            partial.write_bytes((order.work / "evaluate" / name).read_bytes())
     return Outcome(load(files[0]), files)
 
 

@@ -154,6 +154,7 @@ class Answers:
             if self._server.watched:
                 self._server.publish({"event": "detection"} | self._recent[-1])
         if self._server.watched:
+            self._service.source.hurry()
             plan = self._service.plan
             self._server.publish(
                 {

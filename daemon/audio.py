@@ -47,6 +47,9 @@ class Source(Protocol):
     def backlog(self) -> int:
         """Samples that were captured but not yet handed on."""
 
+    def hurry(self) -> None:
+        """Someone wants to see what comes: for a second no sound waits to be handed on. For any thread."""
+
     def close(self) -> None:
         """Release the device or file, within a second or two."""
 
@@ -104,6 +107,9 @@ class FileSource:
         """Nothing is captured ahead of time."""
         return 0
 
+    def hurry(self) -> None:
+        """Nothing ever waits."""
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
@@ -135,6 +141,9 @@ class RawSource:
     def backlog(self) -> int:
         """What waits in a pipe is not known; it is a second at most."""
         return 0
+
+    def hurry(self) -> None:
+        """Nothing waits longer than it takes to be heard."""
 
     def close(self) -> None:
         """The stream belongs to the caller."""

@@ -1,15 +1,12 @@
 """A microphone in, blocks out, for days: a device that is lost is noticed, said once, and reopened.
 
-PortAudio's callback copies the block into a bounded queue and does nothing else. A device that vanishes
-raises nothing: its stream finishes, or its blocks just stop coming, or they go on and hold zeros alone. So all
-three are watched here.
+PortAudio's callback copies the block into a bounded queue, the `Inbox`. A device that vanishes raises nothing: its
+stream finishes, or its blocks just stop coming, or they go on and hold zeros alone. So all three are watched here.
 """
 
 from __future__ import annotations
 
 import logging
-import queue
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +15,8 @@ import numpy as np
 
 from daemon.audio import Block
 from daemon.errors import AudioError
-from daemon.portaudio import Callback, Capture, PortAudio
+from daemon.inbox import Inbox
+from daemon.portaudio import Capture, PortAudio
 from daemon.resample import Resampler, Samples, to_float
 from model.frontend import FRAME, SAMPLE_RATE
 
@@ -27,14 +25,13 @@ FIRST_BLOCK_LIMIT = 2.0  # s; a device that works took up to 1.7 s, and waiting 
 BLOCK_LIMIT = 3.0  # s without a block: the device is lost
 WATCH_LIMIT = 10.0  # s; then the device is opened anew, since another may be the default by now
 POLL = 0.25  # s
+WAIT = 0.5  # s without a block, longer than any waits in the inbox: then it is worth a look why
 BACK_OFF = (0.25, 0.5, 1.0, 2.0)  # s before each attempt to reopen; the last one goes on for ever
 OVERLOAD_PAUSE = 60.0  # s between two complaints about overload
 SILENCE_LIMIT = 5.0  # s of zeros; the quietest room has noise
 SILENCE_PAUSE = 3600.0  # s between two complaints about silence: a noise gate falls silent all the time
 
 SILENCE: Samples = np.empty(0, np.int16)
-
-Captured = tuple[Any, bool, int]  # samples (n,), whether some were lost before them, how many blocks were dropped
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +66,7 @@ class Microphone:
         self._channel = channel
         self._factor = np.float32(10 ** (gain / 20))
         self._capture: Capture | None = None
-        self._queue: queue.Queue[Captured] = queue.Queue(QUEUE)
+        self._inbox = Inbox(QUEUE, channel)
         self._heard = False
         self._lost = False
         self._silence = Silence()
@@ -83,11 +80,9 @@ class Microphone:
             self._complain(error)
 
     def _open(self) -> None:
-        # new ones each time, since a stream that was given up may still write to the old ones
-        self._queue = queue.Queue(QUEUE)
-        self._finished = threading.Event()
-        callback = queue_callback(self._queue, self._channel)
-        self._capture = self._portaudio.capture(self._device, self._channel, callback, self._finished.set)
+        # a new one each time, since a stream that was given up may still write to the old one
+        self._inbox = inbox = Inbox(QUEUE, self._channel)
+        self._capture = self._portaudio.capture(self._device, self._channel, inbox.callback, inbox.finish)
         self._resampler = Resampler(self._capture.rate)
         self.name = f"microphone {self._capture.device.name!r}"
         if self._device is not None:
@@ -129,15 +124,15 @@ class Microphone:
             self._open()
         limit, last, complained, unsaid = FIRST_BLOCK_LIMIT, time.monotonic(), -OVERLOAD_PAUSE, 0
         while True:
-            try:
-                samples, gap, dropped = self._queue.get(timeout=POLL)
-            except queue.Empty:
-                if self._finished.is_set():
-                    raise DeviceLostError("the device went away") from None
+            captured = self._inbox.get(WAIT)
+            if captured is None:
+                if self._inbox.finished:
+                    raise DeviceLostError("the device went away")
                 if time.monotonic() - last > limit:
-                    raise NothingComesError(f"no sound came for {limit:g} s") from None
+                    raise NothingComesError(f"no sound came for {limit:g} s")
                 yield Block(SILENCE)
                 continue
+            samples, gap, dropped = captured
             gap &= limit != FIRST_BLOCK_LIMIT  # some devices report a loss when they start
             limit, last = BLOCK_LIMIT, time.monotonic()
             if gap:
@@ -176,7 +171,11 @@ class Microphone:
 
     def backlog(self) -> int:
         """Samples that wait in the queue."""
-        return self._queue.qsize() * FRAME
+        return len(self._inbox) * FRAME
+
+    def hurry(self) -> None:
+        """For a second, hand on each block when it comes."""
+        self._inbox.hurry()
 
     def close(self) -> None:
         """Stop capturing, within a second whatever the sound server does."""
@@ -213,19 +212,3 @@ class Silence:
 def loss(blocks: int) -> str:
     """So many dropped blocks in words; for 0 what the sound server lost, which does not say how much."""
     return f"{blocks * FRAME / SAMPLE_RATE:.2f} s of audio (blocks: {blocks})" if blocks else "some audio"
-
-
-def queue_callback(blocks: queue.Queue[Captured], channel: int = 1) -> Callback:
-    """PortAudio's callback: one channel into the queue; what finds no room is counted with the next block."""
-    lost, dropped = False, 0
-
-    def callback(samples: Any, _count: int, _times: Any, status: Any) -> None:
-        nonlocal lost, dropped
-        lost = lost or bool(status.input_overflow)
-        try:
-            blocks.put_nowait((samples[:, channel - 1].copy(), lost, dropped))
-            lost, dropped = False, 0
-        except queue.Full:
-            lost, dropped = True, dropped + 1
-
-    return callback

@@ -189,6 +189,7 @@ class Service:
     def ask(self, action: Callable[[], None]) -> None:
         """Do this between two blocks. For any thread, and for a signal's handler."""
         self._asked.put(action)
+        self.source.hurry()
 
     def run(self, blocks: Iterable[Block]) -> None:
         """Answer what is heard, to the end of the stream. Raises AudioError if the source fails."""

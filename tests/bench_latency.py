@@ -7,7 +7,6 @@ room cost, and how often threads wake in them.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -36,9 +35,9 @@ def threads(process: int) -> dict[str, tuple[str, int, float]]:
     found = {}
     for task in Path(f"/proc/{process}/task").iterdir():
         waits = re.search(r"^voluntary_ctxt_switches:\t(\d+)", (task / "status").read_text(), re.MULTILINE)
-        name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
-        ticks = sum(map(int, rest.split()[11:13]))
-        found[task.name] = (name, int(waits[1]) if waits else 0, ticks / os.sysconf("SC_CLK_TCK"))
+        name = (task / "comm").read_text().strip()
+        nanoseconds = int((task / "schedstat").read_text().split()[0])
+        found[task.name] = (name, int(waits[1]) if waits else 0, nanoseconds / 1e9)
     return found
 
 

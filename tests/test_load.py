@@ -53,6 +53,9 @@ class Stream:
     def backlog(self) -> int:
         return 0
 
+    def hurry(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

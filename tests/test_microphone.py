@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes.util
 import json
-import queue
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from soundserver import server as server  # noqa: PLC0414 - a fixture
 
 from daemon.chime import NOTES, synthesise
 from daemon.errors import AudioError
-from daemon.microphone import Microphone, Silence, queue_callback
+from daemon.microphone import Microphone, Silence
 from daemon.portaudio import PortAudio
 from model import modelfile
 from model.frontend import FRAME, SAMPLE_RATE, Samples
@@ -302,22 +301,6 @@ def test_a_device_that_opens_at_no_rate_is_one_sentence(picky):
     sd.rate = 8_000
     with pytest.raises(AudioError, match=r"^picky: Invalid sample rate$"):
         Microphone(portaudio)
-
-
-def test_a_full_queue_drops_the_block_and_marks_the_gap():
-    blocks: queue.Queue = queue.Queue(2)
-    callback = queue_callback(blocks)
-    fine, late = SimpleNamespace(input_overflow=False), SimpleNamespace(input_overflow=True)
-    stereo = np.array([[1, -1], [2, -2]], np.int16)
-    for status in (fine, late, fine):
-        callback(stereo, 2, None, status)
-    assert [blocks.get()[1:] for _ in range(2)] == [(False, 0), (True, 0)]
-    callback(stereo, 2, None, fine)
-    callback(stereo, 2, None, fine)
-    samples, gap, dropped = blocks.get()
-    assert samples.tolist() == [1, 2]  # the first channel
-    assert (gap, dropped) == (True, 1)  # the third block found no room
-    assert blocks.get()[1:] == (False, 0)
 
 
 def test_another_channel_can_count_and_be_amplified(picky):

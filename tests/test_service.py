@@ -54,6 +54,9 @@ class Recorded:
     def backlog(self) -> int:
         return 0
 
+    def hurry(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

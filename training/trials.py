@@ -184,12 +184,17 @@ def score_words(
     for snr, number, word in bar(todo, title, "word"):
         samples, start, end = place(word.samples, np.random.default_rng([seed, number]), snr)
         scorer.reset()
-        parts = [scorer.push(samples[first : first + CLIP]).posteriors for first in range(0, len(samples), CLIP)]
+        parts = _push(scorer, samples)
         posteriors = np.concatenate([*parts, scorer.flush().posteriors], axis=1)
         last = start + word_end(word.samples)
         for model, mine, row in zip(models, trials, posteriors, strict=True):
             mine.append(Trial(model, word, number, snr, start, end, last, row, seed))
     return trials
+
+
+def _push(scorer: Scorer, samples: Int16Array) -> list[FloatArray]:
+    """(models, steps) of each 10 s: the spectrogram of an hour would fill the memory."""
+    return [scorer.push(samples[first : first + CLIP]).posteriors for first in range(0, len(samples), CLIP)]
 
 
 def score_stream(
@@ -204,7 +209,7 @@ def score_stream(
         starts.append(heard)
         pause = background(int(pause_seconds * SAMPLE_RATE), QUIET_DBFS, rng).astype(np.int16)
         for piece in (recording.samples, pause):
-            parts += [scorer.push(piece[first : first + CLIP]).posteriors for first in range(0, len(piece), CLIP)]
+            parts += _push(scorer, piece)
             heard += len(piece)
     posteriors = np.concatenate(parts, axis=1)
     return [Stream(model, name, recordings, starts, heard, row) for model, row in zip(models, posteriors, strict=True)]

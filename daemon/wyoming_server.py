@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import select
 import socket
 import stat
 import sys
@@ -185,15 +186,17 @@ async def _listen_at_path(serve: Callable[..., Any], path: Path) -> asyncio.Serv
 
 
 async def _standard_streams() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Standard input and output as one connection. Raises OSError where either is a regular file."""
+    """Standard input and output as one connection. Raises OSError where either is a file, or the input /dev/null."""
     loop = asyncio.get_running_loop()
     reader, unused = asyncio.StreamReader(LIMIT), asyncio.StreamReader()
     try:
+        with select.epoll() as probe:  # asyncio finds out too late that /dev/null cannot be waited for
+            probe.register(sys.stdin.buffer, select.EPOLLIN)
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
         transport, protocol = await loop.connect_write_pipe(
             lambda: asyncio.StreamReaderProtocol(unused), sys.stdout.buffer
         )
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, PermissionError) as error:
         raise OSError(0, "standard input and output must be pipes or sockets") from error
     return reader, asyncio.StreamWriter(transport, protocol, unused, loop)
 

@@ -416,6 +416,18 @@ def test_standard_input_and_output(environment, model_file):
     process.stderr.close()
 
 
+@pytest.mark.parametrize("file", ["nothing", "closed", "regular"])
+def test_standard_input_that_is_no_stream_is_said_in_one_sentence(environment, model_file, file):
+    """As a service has it, for example."""
+    options = {"nothing": "</dev/null", "closed": "<&-", "regular": f"<{model_file}"}[file]
+    script = f'exec "$0" -m daemon.cli wyoming --uri stdio:// --model {model_file} {options}'
+    done = subprocess.run(
+        ["sh", "-c", script, sys.executable], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "chimed: cannot serve at stdio://: standard input and output must be pipes or sockets\n"
+
+
 def test_a_port_in_use_is_said_in_one_sentence(call, model_file):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

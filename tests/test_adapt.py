@@ -187,6 +187,8 @@ def test_every_training_begins_with_the_same_weights_and_ends_near_them(tmp_path
     own = words([tmp_path], tmp_path / "cache")
     folds = Folds(Sounds(own, None, None, corpus_of("talk", 6), coloured_noise(0)), 2, 0)
     tuner = Tuner(gullible(), Gentle(batches=3, rows=2, learning_rate=1e-3))
+    norms = [layer for layer in tuner._twin.clip.layers if type(layer).__name__ == "BatchNormalization"]
+    before = [np.array(variable) for layer in norms for variable in layer.variables]
     first = tuner.tune(folds.material(0), "first", 0)
     tuner.check(first)
     other = tuner.tune(folds.material(1), "other", 1)
@@ -197,6 +199,10 @@ def test_every_training_begins_with_the_same_weights_and_ends_near_them(tmp_path
         assert np.max(np.abs(array - begun[name])) < 3 * 1e-3
     assert not np.array_equal(first.weights.conv_kernel, other.weights.conv_kernel)
     assert not np.array_equal(first.weights.conv_kernel, begun["conv_kernel"])
+    # BatchNorm is frozen: its scale and shift as well as what it knows of the data's mean and variance
+    assert len(before) >= 4 * 3
+    for array, variable in zip(before, (each for layer in norms for each in layer.variables), strict=True):
+        np.testing.assert_array_equal(array, np.array(variable))
 
 
 def train(*arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:

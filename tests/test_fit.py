@@ -13,8 +13,10 @@ pytest.importorskip("tensorflow", reason="the train extra is not installed")
 
 from model.frontend import FrontEnd
 from training.batches import Folders, Plan
+from training.checkpoint import CHECKPOINT, read
+from training.cli import main
 from training.errors import TrainingError
-from training.fit import CHECKPOINT, Fit, Schedule
+from training.fit import Fit, Schedule
 from training.scenes import Material, Recipe
 from training.stopping import Stopping
 
@@ -167,3 +169,54 @@ def test_a_training_that_no_longer_improves_ends_early_with_its_best_weights(pla
     again = Fit("word", plan, schedule, tmp_path).run()  # nothing is left to do
     assert equal(again.weights, model.weights)
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == len(scores)
+
+
+def test_a_checkpoint_becomes_the_model_file_that_the_training_writes(plan, tmp_path, capsys) -> None:
+    training = Fit("word", plan, SCHEDULE, tmp_path)
+    training.run()
+    training.export(tmp_path / "own.npz")
+    assert main(["export", str(tmp_path), "-o", str(tmp_path / "exported.npz")]) == 0
+    assert (tmp_path / "exported.npz").read_bytes() == (tmp_path / "own.npz").read_bytes()
+    said = capsys.readouterr().out
+    assert f"{tmp_path}/exported.npz: 'word' after epoch 2 of 2, at most " in said
+
+
+def test_of_a_training_that_stops_by_itself_the_best_weights_are_exported(plan, tmp_path) -> None:
+    schedule = Schedule(epochs=3, measure_every=1, stopping=Stopping(fa_per_hour=1e9, patience=2))
+    model = Fit("word", plan, schedule, tmp_path).run()
+    exported = read(tmp_path)[0]
+    assert equal(exported.weights, model.weights)
+    with np.load(tmp_path / CHECKPOINT) as archive:
+        content = dict(archive)
+    content["progress"] = np.array([-1.0, 0.0])  # as before the first measurement
+    np.savez(tmp_path / CHECKPOINT, **content | {"average0": content["average0"] + 1})
+    unmeasured = read(tmp_path)[0]
+    assert not equal(unmeasured.weights, model.weights)
+
+
+def test_what_is_no_checkpoint_is_one_sentence(plan, tmp_path, capsys) -> None:
+    def refused() -> str:
+        assert main(["export", str(tmp_path), "-o", str(tmp_path / "x.npz")]) == 1
+        assert not (tmp_path / "x.npz").exists()
+        said = capsys.readouterr().err
+        assert said.startswith(f"chimed-train: {tmp_path}/{CHECKPOINT}: ")
+        assert said.count("\n") == 1
+        return said
+
+    assert "no such file" in refused()
+    (tmp_path / CHECKPOINT).write_bytes(b"junk")
+    assert "not a checkpoint" in refused()
+    training = Fit("word", plan, replace(SCHEDULE, epochs=1), tmp_path)
+    with pytest.raises(TrainingError, match="damaged; remove it"):
+        training.run()
+    (tmp_path / CHECKPOINT).unlink()
+    training.run()
+    capsys.readouterr()  # its bars
+    with np.load(tmp_path / CHECKPOINT) as archive:
+        content = dict(archive)
+    course = json.loads(content["plan"].tobytes())
+    del course["plan"]["front_end"]["floor_db"]  # as an earlier chimed wrote it
+    np.savez(tmp_path / CHECKPOINT, **content | {"plan": np.frombuffer(json.dumps(course).encode(), np.uint8)})
+    assert "its front end is another one" in refused()
+    np.savez(tmp_path / CHECKPOINT, **content | {"average2": content["average2"][:-1]})
+    assert "not a checkpoint" in refused()

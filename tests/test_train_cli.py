@@ -29,7 +29,7 @@ def test_help_imports_nothing_heavy() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.endswith("[]\n")
-    for command in ("word", "speak", "stitch", "fit", "evaluate", "import"):
+    for command in ("word", "speak", "stitch", "fit", "export", "evaluate", "import"):
         assert command in result.stdout
 
 
@@ -44,6 +44,20 @@ def test_numpy_has_one_thread_in_every_command() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert result.stdout == "1\n"
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path) -> None:
+    """As `chimed` alone is installed, which brings this command too."""
+    code = (
+        "import sys\nfor name in ('tqdm', 'scipy', 'pydub', 'tensorflow', 'keras'): sys.modules[name] = None\n"
+        "from training.cli import main; sys.exit(main())"
+    )
+    for arguments in (["word", "hey"], ["build", tmp_path, "-o", tmp_path / "set"], ["speak", "hey", "-o", tmp_path]):
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert result.returncode == 1
+        lack = "chimed-train: the Python package 'tqdm' is missing; training needs the extra: "
+        assert result.stderr == f"{lack}pip install 'chimed[train]'\n"
 
 
 def test_a_missing_folder_or_model_is_one_sentence(tmp_path) -> None:

@@ -18,10 +18,10 @@ import numpy as np
 from model.frontend import FULL_SCALE, SAMPLE_RATE
 from model.modelfile import Model
 from training import corpus, endpoint
+from training.checkpoint import code_version
 from training.corpus import Clip, Corpus, Int16Array, Problem, to_int16
 from training.errors import TrainingError
 from training.evaluate import Evaluation, evaluate
-from training.fit import code_version
 from training.notes import Notes
 from training.progress import Journey
 from training.rates import Rate

@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     from training.adapt_cli import add_adapt
     from training.build_cli import add_build
     from training.evaluate_cli import add_evaluate
+    from training.export_cli import add_export
     from training.fit_cli import add_fit
     from training.record_cli import add_record
     from training.review_cli import add_review
@@ -85,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     add_stitch(commands)
     add_build(commands)
 
-    for add in (add_fit, add_evaluate, add_stress, add_record, add_adapt, add_review):
+    for add in (add_fit, add_export, add_evaluate, add_stress, add_record, add_adapt, add_review):
         add(commands)
 
     legacy = commands.add_parser(
@@ -119,6 +120,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.run(arguments)
     except (TrainingError, ModelFileError) as error:
         print(f"chimed-train: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("", "model", "training"):
+            raise  # ours: a defect
+        print(
+            f"chimed-train: the Python package {missing!r} is missing; training needs the extra: "
+            "pip install 'chimed[train]'",
+            file=sys.stderr,
+        )
         return 1
     except OSError as error:  # a full disk, a folder that cannot be written
         if error.strerror is None:

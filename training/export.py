@@ -33,7 +33,11 @@ def check_parity(clip: Any, weights: Weights, seed: int = 0) -> float:
     return difference
 
 
-def export(path: str | os.PathLike[str], model: Model, clip: Any) -> None:
-    """Write the model file of a Keras network. Raises TrainingError, and writes nothing, on a mismatch."""
-    check_parity(clip, model.weights)
+def export(path: str | os.PathLike[str], model: Model, clip: Any) -> float:
+    """Write the model file of a Keras network; the largest difference of their posteriors.
+
+    Raises TrainingError, and writes nothing, on a mismatch.
+    """
+    difference = check_parity(clip, model.weights)
     save(path, model)
+    return difference

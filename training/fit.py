@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from tqdm import tqdm
@@ -23,7 +23,8 @@ from model.network import UNITS
 from training import batches, dataset
 from training.ahead import Ahead
 from training.backend import tensorflow
-from training.batches import CHUNK_STEPS, Batch, Plan
+from training.batches import Batch, Plan
+from training.checkpoint import CHECKPOINT, described
 from training.corpus import Corpus
 from training.errors import TrainingError
 from training.evaluate import THRESHOLDS, FalseAccepts, Recall
@@ -34,8 +35,6 @@ from training.scalars import Scalars, line, of
 from training.scenes import Material
 from training.stopping import Progress, Stopping, score
 from training.whole import whole
-
-CHECKPOINT = "checkpoint.npz"
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,11 @@ class Fit:
         path = self._folder / CHECKPOINT
         if not path.exists():
             return
-        with np.load(path, allow_pickle=False) as archive:
+        try:
+            archive = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError, BadZipFile) as error:
+            raise TrainingError(f"{path}: damaged; remove it, and the training begins anew") from error
+        with archive:
             stored = json.loads(archive["plan"].tobytes())
             if stored != self._describe():
                 raise TrainingError(
@@ -246,14 +249,7 @@ class Fit:
         """The averaged weights as a model file holds them."""
         from training.network import weights
 
-        folded = weights(self._averaged())
-        samples = CHUNK_STEPS * self._plan.rows * self._plan.epoch_steps * self._epoch
-        training = self._describe() | {
-            "code": code_version(),
-            "epochs_done": self._epoch,
-            "hours_heard": round(samples * 320 / 44100 / 3600, 1),
-        }
-        return Model(self._word, folded, self._plan.front_end, threshold=0.5, training=training)
+        return described(self._word, weights(self._averaged()), self._describe(), self._epoch)
 
     def export(self, path: Path) -> Model:
         """Write the model file. Raises TrainingError, and writes nothing, if our engine disagrees with Keras."""
@@ -295,12 +291,3 @@ def measure(model: Model, material: Material, limit: int = 100) -> dict[str, Any
 def _samples(corpus: Corpus, clips: list[Any]) -> Iterator[Any]:
     for clip in clips:
         yield corpus[clip]
-
-
-def code_version() -> str:
-    """The version of this code: the package's, and the commit where it runs from a checkout."""
-    from importlib.metadata import version
-
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    return f"{version('chimed')} {commit}".strip()

@@ -285,8 +285,8 @@ class HookRunner:
         name = hook.name
         try:
             outcome = run(hook, event, lambda line: log.info("hook %s: %s", name, line), self._stopping)
-            if outcome.killed or outcome.code:
-                log.warning("hook %s: %s", name, outcome)
+            level = logging.WARNING if outcome.killed or outcome.code else logging.DEBUG
+            log.log(level, "hook %s: %s", name, outcome)
         except (OSError, ValueError) as error:
             log.error("hook %s cannot start: %s", name, getattr(error, "strerror", None) or error)
         finally:

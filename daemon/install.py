@@ -165,8 +165,8 @@ def _version() -> int:
     return int(found.group()) if found else 0
 
 
-def _run(place: Place, *arguments: str, told: bool = False) -> None:
-    """Run systemctl. Raises ChimedError with its reason."""
+def _run(place: Place, *arguments: str, told: bool = False) -> str:
+    """Run systemctl; what it prints. Raises ChimedError with its reason."""
     line = [*place.control, *arguments]
     if told:
         say(shlex.join(line))
@@ -174,8 +174,8 @@ def _run(place: Place, *arguments: str, told: bool = False) -> None:
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise ChimedError(f"`{shlex.join(line)}` failed: {reason}")
+    return done.stdout
 
 
 def _show(place: Place, name: str) -> str:
-    line = [*place.control, "show", "--value", "-p", name, UNIT]
-    return subprocess.run(line, capture_output=True, text=True, check=False).stdout.strip()
+    return _run(place, "show", "--value", "-p", name, UNIT).strip()

@@ -132,6 +132,13 @@ def test_an_exit_code_other_than_zero_is_logged(runner, caplog):
     assert "'true'" not in text
 
 
+def test_with_all_that_is_logged_so_is_an_exit_code_of_zero(runner, caplog):
+    caplog.set_level(logging.DEBUG)
+    runner.start(Hook("true"), HEARD)
+    runner.wait()
+    assert messages(caplog) == ["hook 'true': exit code 0"]
+
+
 @pytest.mark.parametrize("command", ["echo $CHIMED_WORD; cat", ("sh", "-c", "echo $CHIMED_WORD; cat"), ("env",)])
 @pytest.mark.parametrize(
     "word", ["$(touch owned)", "`touch owned`", "; touch owned #", "a\n touch owned", '"|touch owned', "-n"]

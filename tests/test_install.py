@@ -269,6 +269,14 @@ def test_without_a_session_nothing_is_left(environment, programs):
     assert not (Path(environment["HOME"]) / ".config").exists()
 
 
+def test_without_a_session_its_state_is_not_made_up(environment, programs):
+    refusing = "#!/bin/sh\necho Failed to connect to bus: No medium found >&2; exit 1\n"
+    done = call_chimed(["service", "status"], environment | programs(refusing))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("chimed: `systemctl --user show ")
+    assert done.stderr.endswith(" failed: Failed to connect to bus: No medium found\n")
+
+
 def test_the_units_are_written_for_the_systemd_that_is_there():
     template = (ROOT / "systemd" / "chimed.service").read_text()
     old, new = unit_text(template, "/opt/chimed", 252), unit_text(template, "/opt/chimed", 253)

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.frontend import SAMPLE_RATE
-from training import corpus
+from training import corpus, word
 from training.align import SILENCE, align, align_all, new_aligner, new_decoder, pronunciations
 from training.choose import Chooser, alike, places
 from training.errors import TrainingError
@@ -29,6 +29,7 @@ from training.stitch import CLIPS, MANIFEST, stitch
 from training.stitch_cli import add_stitch
 from training.transcripts import spell, transcripts
 from training.units import Habits, halves, opens
+from training.word import Order, Size
 
 pytest.importorskip("pocketsphinx", reason="PocketSphinx, the extra [stitch], is not installed")
 
@@ -184,6 +185,15 @@ def test_the_command_prints_what_came_of_it(
     assert "clips of" in capsys.readouterr().out
     assert (tmp_path / "report" / "joins.png").stat().st_size > 10_000
     assert list((tmp_path / "report").glob("best-1-*.flac"))
+
+
+def test_training_a_word_shows_what_was_stitched_too(speech: Path, work: Path, tmp_path: Path) -> None:
+    order = Order("activate", tmp_path / "activate.npz", work, speech=(speech,), size=Size(variants=2))
+    result = word._stitch(order, tmp_path)
+    assert result["folders"] == [str(tmp_path / CLIPS / "readers")]
+    assert "clips of the word joined from the phones of" in result["note"]
+    assert (tmp_path / "report" / "joins.png").stat().st_size > 10_000
+    assert {path.name[:6] for path in (tmp_path / "report").glob("*.flac")} >= {"best-1", "worst-"}
 
 
 def test_phones_are_found_where_they_were_said(speech: Path, work: Path) -> None:

@@ -174,6 +174,7 @@ def _material(order: Order, steps: Steps) -> tuple[dict[str, tuple[Path, ...]], 
 
 def _stitch(order: Order, folder: Path) -> Result:
     from training.stitch import CLIPS, stitch
+    from training.stitch_report import report
 
     try:
         outcome = stitch(order.phrase, order.speech, folder, order.work, order.size.variants, os.cpu_count() or 1)
@@ -181,6 +182,8 @@ def _stitch(order: Order, folder: Path) -> Result:
         # the other voices are still worth a training
         tqdm.write(f"going on without stitched voices: {error}")
         return {"folders": [], "note": f"no stitched voices: {error}"}
+    report(outcome.clips, folder / CLIPS, folder / "report")
+    tqdm.write(f"{outcome.summary()}\nthe best and the worst, to look at and to listen to: {folder / 'report'}")
     voices = len({entry["speaker"] for entry in outcome.clips})
     return {
         "folders": [str(found) for found in sorted((folder / CLIPS).iterdir())],

@@ -117,3 +117,20 @@ def test_the_level_is_that_of_the_speech_not_of_its_pauses() -> None:
 
 def test_what_is_out_of_range_clips_instead_of_wrapping() -> None:
     np.testing.assert_array_equal(to_int16(np.array([1e6, -1e6, 1.5, -0.4])), [32_767, -32_768, 2, 0])
+
+
+def test_recordings_of_the_word_are_cut_to_the_word(tmp_path) -> None:
+    """Labels begin where a clip ends, and people's recordings go on for a second after the word."""
+    room = 0.001 * np.random.default_rng(0).standard_normal((3 * 16_000, 1))
+    room[12_800:24_000] += tone(0.7, 16_000)
+    soundfile.write(tmp_path / "word.wav", room, 16_000)
+    soundfile.write(tmp_path / "cut.wav", tone(0.7, 16_000), 16_000)
+    whole = corpus.load((tmp_path,), tmp_path / "cache", "test")
+    words = corpus.cut_to_word(whole)
+    for before, clip in zip(whole.clips, words.clips, strict=True):
+        assert (clip.path, clip.group) == (before.path, before.group)
+        assert clip.length / 44_100 == pytest.approx(0.7, abs=0.1)
+        begin = clip.start - before.start
+        np.testing.assert_array_equal(words[clip], whole[before][begin : begin + clip.length])
+        assert clip.level == pytest.approx(-13.5, abs=1)
+        assert np.abs(words[clip][-2000:]).max() > 5000, "it ends loud"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 pytest.importorskip("scipy", reason="the train extra is not installed")
 
 from model.frontend import SAMPLE_RATE, Samples
-from training.endpoint import AFTER_SECONDS, BEFORE_SECONDS, last_word, stretches, word
+from training.endpoint import AFTER_SECONDS, BEFORE_SECONDS, last_word, said, stretches, word
 
 SLACK = 0.03  # s; onsets are soft, and levels are known each 10 ms
 
@@ -92,3 +92,23 @@ def test_whatever_is_recorded_stretches_lie_within_it_in_order(parts: list[tuple
     found = stretches(samples)
     assert all(0 <= one.start < one.end <= len(samples) for one in found)
     assert all(one.start < other.start for one, other in pairwise(found))
+
+
+def test_a_recording_of_the_word_alone_is_cut_to_it() -> None:
+    """From the first sound to the last: a phrase with a pause stays whole, the second of room after it goes."""
+    samples = spoken(4, [(0.8, 0.4), (1.7, 0.6)])
+    found = said(samples)
+    assert found.start / SAMPLE_RATE == pytest.approx(0.8 - BEFORE_SECONDS, abs=SLACK)
+    assert found.end / SAMPLE_RATE == pytest.approx(2.3 + AFTER_SECONDS, abs=SLACK)
+
+
+def test_a_breath_after_the_word_is_not_a_part_of_it() -> None:
+    samples = spoken(3, [(0.5, 0.6)]).astype(float)
+    samples += spoken(3, [(2.0, 0.3)], dbfs=-90, level=-45)
+    assert said(samples.astype(np.int16)).end / SAMPLE_RATE == pytest.approx(1.1 + AFTER_SECONDS, abs=SLACK)
+
+
+@pytest.mark.parametrize("places", [[(0.02, 0.6)], []])
+def test_what_was_cut_already_or_holds_nothing_stays_whole(places: list[tuple[float, float]]) -> None:
+    samples = spoken(0.64, places)
+    assert said(samples).of(samples).shape == samples.shape

@@ -6,9 +6,11 @@ import subprocess
 
 import numpy as np
 import pytest
+import soundfile
 
 pytest.importorskip("pocketsphinx", reason="PocketSphinx, the extra [stitch], is not installed")
 
+from training.batches import Folders
 from training.phones import NAMES, SILENT, spoken_texts, track, tracks
 
 
@@ -56,3 +58,22 @@ def test_padding_is_taken_off_and_nothing_lies_outside_the_recording() -> None:
 def test_a_folder_without_texts_has_none(tmp_path) -> None:
     (tmp_path / "a.wav").write_bytes(b"")
     assert spoken_texts(tmp_path) == {}
+
+
+def test_phones_stay_where_they_are_when_a_recording_is_cut_to_the_word(spoken, tmp_path) -> None:
+    """A second of a room before the word and after it: its phones still fill the clip."""
+    samples, rate = soundfile.read(spoken / "1.wav")
+    quiet = 0.0005 * np.random.default_rng(0).standard_normal(rate)
+    folder = tmp_path / "positives"
+    folder.mkdir()
+    soundfile.write(folder / "a.wav", np.concatenate([quiet, samples, quiet]), rate)
+    folders = Folders((folder,), (spoken,), (spoken,), (spoken,), tmp_path / "cache")
+    material = folders.load("train", "activate")
+    [clip] = material.positives.clips
+    phones = material.tracks[clip.path]
+    said = phones[phones[:, 0] != SILENT]
+    assert [NAMES[phone] for phone in said[:, 0]] == ["AE", "K", "T", "AH", "V", "EY", "T"]
+    assert clip.length / 44_100 < len(samples) / rate + 0.1
+    assert -0.1 * 44_100 < said[0, 1] < 0.15 * 44_100
+    # the aligner lets a last T run into the room
+    assert clip.length - 0.15 * 44_100 < said[-1, 2] < clip.length + 0.3 * 44_100

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from training.tune import Tuner
 
 LEAST = 3  # recordings of the word; fewer say nothing about those that are held back
-LEAST_ROOM = 0.3  # s around a word; a recording with less was cut to the word already
 MAX_TEST_HOURS = 1.0  # of negatives; more take longer than the training
 CHANCE = 0.1  # more false accepts than before are no accident if such a difference comes by chance so seldom
 SNRS: tuple[float | None, ...] = (None, 10.0)
@@ -85,11 +84,7 @@ def words(folders: Sequence[Path], cache: Path) -> Corpus:
     whole = corpus.load(folders, cache, "own voice")
     clips: list[tuple[Clip, Int16Array]] = []
     for clip in whole.clips:
-        samples = whole[clip]
-        found = endpoint.word(samples)
-        # what was cut to the word already holds no room to compare it with
-        if found is not None and len(samples) / SAMPLE_RATE - found.seconds > LEAST_ROOM:
-            samples = found.of(samples)
+        samples = endpoint.said(whole[clip]).of(whole[clip])
         clips.append((replace(clip, length=len(samples), level=corpus.active_level(samples)), samples))
     if len(clips) < LEAST:
         raise TrainingError(

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,25 @@ import numpy as np
 from tqdm import tqdm
 
 from model.frontend import SAMPLE_RATE
+from training import endpoint
 from training.decode import Int16Array, UnusableError, active_level, decode, flaw, to_int16
 from training.errors import TrainingError
 from training.storage import explained
 from training.whole import whole
 
-__all__ = ["Clip", "Corpus", "Int16Array", "Problem", "active_level", "find", "load", "read", "split_of", "to_int16"]
+__all__ = [
+    "Clip",
+    "Corpus",
+    "Int16Array",
+    "Problem",
+    "active_level",
+    "cut_to_word",
+    "find",
+    "load",
+    "read",
+    "split_of",
+    "to_int16",
+]
 
 SUFFIXES = {
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64", ".caf"),
@@ -173,6 +186,20 @@ def load_files(
     if not clips:
         raise TrainingError(f"{title}: none of {len(found)} recordings can be used: {problems[0].reason}")
     return Corpus(pool, clips, problems)
+
+
+def cut_to_word(found: Corpus) -> Corpus:
+    """The same recordings of the word, each only from where it begins to where it ends (`endpoint.said`).
+
+    What comes after is labelled from a clip's end on, and many people's recordings go on for a second after the word.
+    """
+    clips = []
+    for clip in found.clips:
+        samples = found[clip]
+        word = endpoint.said(samples)
+        level = clip.level if word.seconds * SAMPLE_RATE == len(samples) else round(active_level(word.of(samples)), 2)
+        clips.append(replace(clip, start=clip.start + word.start, length=word.end - word.start, level=level))
+    return Corpus(found.pool, clips, found.problems)
 
 
 def _announce(problems: Sequence[Problem], index: Path) -> None:

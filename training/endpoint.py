@@ -22,6 +22,8 @@ CLICK_SECONDS = 0.05  # shorter sounds, alone, are clicks
 BEFORE_SECONDS, AFTER_SECONDS = 0.05, 0.02  # kept around speech: the end of a clip is the end of the word
 LEAST_SECONDS = 0.3  # of a word, before anything can decide that it is one
 LATE_SECONDS = 0.3  # at the most, between such a decision and the word's end
+LEAST_ROOM = 0.3  # s around the word; a recording with less was cut to the word already
+SOFT_DB = 20.0  # what nowhere comes nearer to the word's loudest sound is a breath or a chair, not a part of it
 SOFTEST_DBFS = -85.0  # a room is never quieter; below it is digital silence
 
 
@@ -93,6 +95,21 @@ def word(samples: Samples, room: float | None = None) -> Stretch | None:
     if not found:
         return None
     return max(found, key=lambda stretch: float(np.sum(np.square(stretch.of(samples).astype(np.float64)))))
+
+
+def said(samples: Samples) -> Stretch:
+    """What somebody said in a recording of the word alone, from its first sound to its last, pauses and all.
+
+    The whole of it if nobody spoke out, or if it was cut to the word already: then it holds no room to compare with.
+    """
+    whole = Stretch(0, len(samples))
+    found = stretches(samples)
+    if not found:
+        return whole
+    loudest = [float(loudness(stretch.of(samples)).max(initial=SOFTEST_DBFS)) for stretch in found]
+    loud = [stretch for stretch, level in zip(found, loudest, strict=True) if level > max(loudest) - SOFT_DB]
+    spoken = Stretch(loud[0].start, loud[-1].end)
+    return spoken if whole.seconds - spoken.seconds > LEAST_ROOM else whole
 
 
 def last_word(samples: Samples, longest: float, decided: int) -> Stretch | None:

@@ -99,7 +99,7 @@ def _load_kind(folder: Path, kind: str, names: Sequence[str], cache: Path) -> Co
         # as corpus.find groups them, so that all commands agree on the split
         found.append((path, "/".join((top, inner[0] if len(inner) > 1 else path.stem))))
     is_background = kind == "backgrounds"
-    return corpus.load_files(
+    loaded = corpus.load_files(
         found,
         cache,
         kind,
@@ -107,6 +107,7 @@ def _load_kind(folder: Path, kind: str, names: Sequence[str], cache: Path) -> Co
         max_seconds=BACKGROUND_SECONDS if is_background else MAX_SECONDS,
         announce=False,  # the list of all three kinds is the caller's to show
     )
+    return corpus.cut_to_word(loaded) if kind == "positives" else loaded
 
 
 def _check(kind: str, clips: Sequence[Clip], recipe: Recipe) -> None:

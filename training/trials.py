@@ -15,6 +15,7 @@ import numpy as np
 from model.detector import Scorer
 from model.frontend import CLIP, FULL_SCALE, SAMPLE_RATE, STEP, STEP_SPAN, DoubleArray, FloatArray
 from model.modelfile import Model
+from training import endpoint
 from training.corpus import Corpus, Int16Array, active_level, to_int16
 from training.firing import fires, smooth
 from training.progress import bar
@@ -61,7 +62,11 @@ def place(word: Int16Array, rng: np.random.Generator, snr_db: float | None = Non
 
 
 def word_end(word: Int16Array) -> int:
-    """The sample at which the last 10 ms end that are louder than -40 dB of the loudest: where the word ends."""
+    """The sample at which the word ends in a recording of it.
+
+    That is, the last 10 ms that are louder than -40 dB of the loudest; or, in a louder room, than the room.
+    """
+    word = word[: endpoint.said(word).end]
     hop = SAMPLE_RATE // 100
     count = len(word) // hop
     if count == 0:

@@ -82,7 +82,7 @@ def _scored(file: str, rate: int | None, detector: Detector) -> Iterator[tuple[S
             yield block.samples, detector.push(block.samples)
     finally:
         source.close()
-    yield detector.samples.last(0), detector.flush()
+    yield detector.samples.last(0), detector.conclude()
 
 
 @contextmanager

@@ -136,7 +136,7 @@ class Satellite:
             return []
         detections = self._hear(self._stream.flush())
         if self._spotter is not None:
-            detections += self._placed(self._spotter.flush())
+            detections += self._placed(self._spotter.conclude())
         self._stream = None
         return detections
 

@@ -50,13 +50,17 @@ class Listener:
 
     def push(self, block: Block) -> list[Detection]:
         """The detections that this block completes."""
-        before = self.finish() if block.gap else []
+        before = self._begin_anew(self.detector.flush()) if block.gap else []
         self.heard += len(block.samples)
         return before + self._kept(self.detector.push(block.samples))
 
     def finish(self) -> list[Detection]:
-        """The stream ends here, or is torn: the detections in its last, incomplete frame; ready for a new one."""
-        detections = self._kept(self.detector.flush())
+        """The recording ends here: the detections at its end; ready for a new one."""
+        return self._begin_anew(self.detector.conclude())
+
+    def _begin_anew(self, detections: list[Detection]) -> list[Detection]:
+        """The last detections of a stream that ends here, or is torn, as they count."""
+        detections = self._kept(detections)
         self._torn = self.detector.samples.last() if detections else np.empty(0, np.int16)
         self.detector.reset()
         self._origin = self.heard

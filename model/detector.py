@@ -7,7 +7,7 @@ into frames counted from the start of the stream, so any split into blocks gives
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +33,10 @@ from model.gate import Gate
 from model.modelfile import Model
 from model.network import Network
 from model.window import Ring
+
+# A recording may end with the word, and a network is sure of a word only a moment after it; at a microphone that
+# moment comes by itself. Whole frames, half a second.
+QUIET_AFTER = 7 * FRAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,11 @@ class Scorer:
         self._samples = 0  # heard
         self._columns = 0  # computed
         self._steps = 0
+
+    @property
+    def heard(self) -> int:
+        """How many samples were pushed since the last reset."""
+        return self._samples
 
     def push(self, samples: Samples) -> Scores:
         """(n,) int16 samples -> what the frames that they complete give; a remainder waits."""
@@ -193,6 +202,12 @@ class Spotter:
         """End of the stream: the detections in the last, incomplete frame."""
         return self._decide(self._scorer.flush())
 
+    def conclude(self) -> list[Detection]:
+        """End of a recording: as `flush`, and what half a second of silence after it makes certain, at its end."""
+        heard = self._scorer.heard
+        scores = self._scorer.push(np.zeros(-heard % FRAME + QUIET_AFTER, np.int16))
+        return [replace(detection, sample=min(detection.sample, heard)) for detection in self._decide(scores)]
+
     def _hear(self, block: Samples) -> list[Detection]:
         return self._decide(self._scorer.push(block))
 
@@ -228,6 +243,7 @@ class Detector(Spotter):
         return super()._hear(block)
 
     def _decide(self, scores: Scores) -> list[Detection]:
-        self.columns.push(scores.columns.T)
-        self.posteriors.push(scores.posteriors.T)
+        # of samples that were heard, not of the silence after a recording
+        self.columns.push(scores.columns.T[: column_count(self.samples.total) - self.columns.total])
+        self.posteriors.push(scores.posteriors.T[: step_count(self.samples.total) - self.posteriors.total])
         return super()._decide(scores)

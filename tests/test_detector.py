@@ -10,7 +10,7 @@ from examples import bursts, pieces, random_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.detector import Detection, Detector, Spotter, grouped, score, side_by_side
+from model.detector import QUIET_AFTER, Detection, Detector, Spotter, grouped, score, side_by_side
 from model.frontend import FRAME, Samples, spectrogram
 from model.gate import Gate
 from model.network import Network
@@ -116,6 +116,30 @@ def test_flush_finds_a_detection_in_the_last_incomplete_frame():
     before = detector.push(samples[: last.sample])
     assert last not in before
     assert last in detector.flush()
+
+
+def test_the_end_of_a_recording_is_heard_as_if_silence_followed():
+    """With the place at its end, for every split, and with nothing of the silence in the window."""
+    samples = bursts(3)
+    quiet = np.concatenate((samples, np.zeros(QUIET_AFTER + FRAME, np.int16)))
+    found_more = 0
+    for end in range(SECOND, 3 * SECOND, 1999):
+        detector, flushed = Detector(MODELS), Detector(MODELS)
+        heard = detector.push(samples[:end]) + detector.conclude()
+        padded = quiet.copy()
+        padded[end:] = 0
+        longest = end + -end % FRAME + QUIET_AFTER
+        expected = [
+            replace(each, sample=min(each.sample, end)) for each in detections(Detector(MODELS), padded[:longest])
+        ]
+        assert heard == expected
+        flushed.push(samples[:end])
+        found_more += len(heard) > len(detections(Detector(MODELS), samples[:end]))
+        flushed.flush()
+        np.testing.assert_array_equal(detector.columns.last(), flushed.columns.last())
+        np.testing.assert_array_equal(detector.posteriors.last(), flushed.posteriors.last())
+        np.testing.assert_array_equal(detector.samples.last(), flushed.samples.last())
+    assert found_more
 
 
 def test_nothing_pushed_gives_nothing():

@@ -31,7 +31,7 @@ def test_whatever_it_chose_it_hears_as_if_there_were_no_other_words(vocabulary, 
     satellite.start(PCM)
     heard = [*satellite.push(SOUND.tobytes(), PCM), *satellite.stop()]
     detector = Detector([model for model in MODELS if names is None or model.word in names])
-    expected = [*detector.push(SOUND), *detector.flush()]
+    expected = [*detector.push(SOUND), *detector.conclude()]
     assert [(each.word, each.sample) for each in heard] == [(each.word, each.sample) for each in expected]
     assert [each.score for each in heard] == pytest.approx([each.score for each in expected], abs=1e-5)
     assert heard
@@ -58,6 +58,6 @@ def test_other_words_are_heard_from_the_next_sound_on():
     later = [*satellite.push(SOUND.tobytes()[half:], PCM), *satellite.stop()]
     detector = Detector(MODELS[2:])
     after = SOUND[half // 2 :]
-    expected = [each.sample + half // 2 for each in [*detector.push(after), *detector.flush()]]
+    expected = [each.sample + half // 2 for each in [*detector.push(after), *detector.conclude()]]
     assert [(each.word, each.sample) for each in later] == [("zap", sample) for sample in expected]
     assert later

@@ -92,7 +92,7 @@ cuts = st.lists(st.integers(0, len(SOUND)), max_size=30)
 @settings(deadline=None, max_examples=10)
 def test_it_hears_what_scoring_the_whole_gives(cuts):
     whole = Detector([MODEL])
-    expected = whole.push(SOUND) + whole.flush()
+    expected = whole.push(SOUND) + whole.conclude()
     assert len(expected) == len(TIMES)
     assert heard_by(Listener(Detector([MODEL]), {"beep": 0}), cut(SOUND, cuts)) == expected
 
@@ -147,7 +147,7 @@ def reloaded(detector: Detector, sound: Samples, places: list[int], block: int, 
 @settings(deadline=None, max_examples=6)
 def test_a_reload_at_any_place_loses_nothing_and_repeats_nothing(places, block):
     whole = Detector([MODEL])
-    expected = whole.push(SOUND) + whole.flush()
+    expected = whole.push(SOUND) + whole.conclude()
     assert reloaded(Detector([MODEL]), SOUND, places, block) == expected
 
 
@@ -155,7 +155,7 @@ def test_a_reload_after_more_than_the_window_loses_nothing():
     """The new detector hears the last 10 s alone, and cuts them into the frames that the old one would have."""
     sound = np.concatenate((recording(9.7, [1.0, 9.0]), SOUND, recording(1.0, [0.5])))
     whole = Detector([MODEL])
-    expected = whole.push(sound) + whole.flush()
+    expected = whole.push(sound) + whole.conclude()
     assert len(expected) == 7
     for block in (1_000, FRAME, 3_847):
         numbers = [round(seconds * SAMPLE_RATE / block) for seconds in (9.05, 10.72, 12.7, 16.6, 16.7, 16.75)]

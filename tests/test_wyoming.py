@@ -58,7 +58,7 @@ def expected(samples: Samples, rate: int = 44_100, width: int = 2) -> list[tuple
     stream = PcmStream(PcmFormat(rate, width, 1))
     heard = np.concatenate([stream.push(pcm(samples, rate, width)), stream.flush()])
     detector = Detector([tone_model()])
-    return [(each.word, round(each.seconds * 1000)) for each in [*detector.push(heard), *detector.flush()]]
+    return [(each.word, round(each.seconds * 1000)) for each in [*detector.push(heard), *detector.conclude()]]
 
 
 # what is offered

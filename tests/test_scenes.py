@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from model.frontend import FRAME_COLUMNS, FrontEnd, spectrogram
+from model.frontend import FLOOR_DB, FRAME_COLUMNS, FrontEnd, spectrogram
 from training import corpus
-from training.batches import CHUNK_SAMPLES, CHUNK_STEPS, Folders, Plan, epoch
+from training.batches import CHUNK_SAMPLES, CHUNK_STEPS, Folders, Plan, epoch, stretched
 from training.phones import UNKNOWN
 from training.scenes import (
     PHONE_LAG,
@@ -213,7 +213,8 @@ def test_a_low_pass_takes_the_treble() -> None:
 
 def test_batches_are_what_the_daemon_would_compute_and_follow_each_other(folders, material) -> None:
     """Two chunks of a row are one stream through the daemon's own front end."""
-    plan = Plan(folders, FrontEnd(), Recipe(), seed=4, rows=2, epoch_steps=2, restart=0.0)
+    as_heard = replace(Recipe(), vocal_tract=(1.0, 1.0), floor_db=(FLOOR_DB, FLOOR_DB))
+    plan = Plan(folders, FrontEnd(), as_heard, seed=4, rows=2, epoch_steps=2, restart=0.0)
     first, second = epoch(plan, material, 0)
     assert first.columns.shape == (2, 1419, 37)
     assert (first.fresh == 1).all()
@@ -230,6 +231,26 @@ def test_batches_are_what_the_daemon_would_compute_and_follow_each_other(folders
     np.testing.assert_allclose(second.columns[1], features[1408:], atol=2e-4)
     target = row.labels(0, 2 * CHUNK_STEPS).target
     np.testing.assert_array_equal(np.concatenate([first.target[1], second.target[1]]), target)
+
+
+def test_a_longer_vocal_tract_moves_the_formants_and_keeps_the_tempo() -> None:
+    column = np.zeros(101)
+    column[20] = 1.0
+    assert np.argmax(stretched(0.8) @ column) == 25
+    assert np.argmax(stretched(1.25) @ column) == 16
+    np.testing.assert_array_equal(stretched(1.0), np.eye(101))
+    flat = stretched(1.15) @ np.ones(101)
+    np.testing.assert_allclose(flat, 1.0, atol=1e-12)
+
+
+def test_each_stream_has_a_floor_of_its_own(folders, material) -> None:
+    """What lies below it is flat: the features' lowest value is that of the floor."""
+    recipe = replace(QUIET, vocal_tract=(1.0, 1.0), floor_db=(10.0, 30.0))
+    plan = Plan(folders, FrontEnd(), recipe, seed=4, rows=4, epoch_steps=1)
+    lowest = next(epoch(plan, material, 0)).columns.min(axis=(1, 2))
+    floors = (lowest - 1.5) / 0.4 * 10 / np.log(10)  # as LogScaling scales, in dB
+    assert len(set(floors.round(3))) == 4
+    assert ((floors > -30.1) & (floors < -9)).all()
 
 
 def test_an_epoch_depends_on_its_number_and_the_seed_alone(folders, material) -> None:

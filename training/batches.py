@@ -16,13 +16,16 @@ from typing import NamedTuple
 import numpy as np
 
 from model.frontend import (
+    BINS,
     FRAME,
     FRAME_COLUMNS,
     FRAME_STEPS,
     STEP,
     STEP_SPAN,
+    DoubleArray,
     FloatArray,
     FrontEnd,
+    LogScaling,
     StreamingSpectrogram,
 )
 from model.network import CARRY
@@ -100,11 +103,22 @@ class Plan:
     restart: float = 0.06  # chance that a row begins a new stream at a chunk: a stream lasts 40 s on average
 
 
+def stretched(factor: float) -> DoubleArray:
+    """(101, 101), by which columns of power are multiplied to have at bin k what they had at bin `factor` k."""
+    at = np.clip(np.arange(BINS) * factor, 0, BINS - 1)
+    low = np.minimum(at.astype(int), BINS - 2)
+    matrix = np.zeros((BINS, BINS))
+    matrix[np.arange(BINS), low] = 1 - (at - low)
+    matrix[np.arange(BINS), low + 1] = at - low
+    return matrix
+
+
 class _Row:
     """One stream: scenes, their spectrogram, its scaling."""
 
-    def __init__(self, scenes: Scenes, front_end: FrontEnd) -> None:
+    def __init__(self, scenes: Scenes, front_end: FrontEnd, recipe: Recipe, rng: np.random.Generator) -> None:
         self._scenes = scenes
+        self._recipe, self._rng = recipe, rng
         self._spectrogram = StreamingSpectrogram()
         self._scaling = front_end.new_scaling()
         self.reset()
@@ -113,12 +127,18 @@ class _Row:
         self._scenes.reset()
         self._spectrogram.reset()
         self._scaling.reset()
+        floor_db, stretch = (self._rng.uniform(*limits) for limits in (self._recipe.floor_db, self._recipe.vocal_tract))
+        if isinstance(self._scaling, LogScaling):
+            self._scaling.OFFSET = 10 ** (-floor_db / 10)
+        self._stretched = None if stretch == 1 else stretched(stretch)
         self._carry: FloatArray | None = None
         self._step = 0
 
     def chunk(self) -> tuple[FloatArray, Labels]:
         count = CHUNK_SAMPLES + (LOOK_AHEAD if self._carry is None else 0)
         columns = self._spectrogram.push(self._scenes.take(count))
+        if self._stretched is not None:
+            columns = self._stretched @ columns
         frames = [
             self._scaling.push(columns[:, start : start + FRAME_COLUMNS])
             for start in range(0, columns.shape[1], FRAME_COLUMNS)
@@ -136,7 +156,12 @@ def epoch(plan: Plan, material: Material, number: int) -> Iterator[Batch]:
     rng = np.random.default_rng(seeds[-1])
     coloured = colours(rng)
     rows = [
-        _Row(Scenes(material, plan.recipe, coloured, np.random.default_rng(seed)), plan.front_end)
+        _Row(
+            Scenes(material, plan.recipe, coloured, np.random.default_rng(seed)),
+            plan.front_end,
+            plan.recipe,
+            np.random.default_rng(seed.spawn(1)[0]),
+        )
         for seed in seeds[: plan.rows]
     ]
     for step in range(plan.epoch_steps):

@@ -81,6 +81,11 @@ class Recipe:
     low_pass: float = 0.2  # share of scenes through a telephone or a cheap microphone
     low_pass_hz: Range = (3000.0, 7500.0)
     overdrive: float = 0.04  # share of scenes that clip
+    # of a stream, whose frequency axis is stretched by so much: vocal tracts of other lengths at the same tempo (Jaitly
+    # and Hinton, "Vocal tract length perturbation improves speech recognition", 2013)
+    vocal_tract: Range = (0.87, 1.15)
+    # of a stream, under the logarithm (`model.frontend.LogScaling`): on what lies near it nothing may depend
+    floor_db: Range = (12.0, 27.0)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from model.frontend import FloatArray
+from model.frontend import FLOOR_DB, FloatArray
 from model.modelfile import Model
 from model.network import UNITS
 from training.backend import tensorflow
@@ -60,7 +60,13 @@ class Tuner:
         from training.network import build, freeze_norms, restore
 
         self._start, self._gentle = start, gentle
-        self._recipe = recipe or replace(Recipe(), synthetic_speed=OWN_SPEED, events=OWN_EVENTS)
+        self._recipe = recipe or replace(
+            Recipe(),
+            synthetic_speed=OWN_SPEED,
+            events=OWN_EVENTS,
+            vocal_tract=(1.0, 1.0),  # its own
+            floor_db=(FLOOR_DB, FLOOR_DB),
+        )
         self._twin = build(start.weights.bins, columns=None)
         restore(self._twin.clip, start.weights)
         freeze_norms(self._twin.clip)

@@ -1,4 +1,4 @@
-"""Where the reference assignment's files lie, which the repository may not carry; tests that need them skip without."""
+"""Where the assignment's files and recordings lie, which the repository may not carry; tests skip without them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+
+
+def data() -> Path:
+    """The folder with the recordings to train on: ``$CHIMED_SHARED/data``, or ``../shared/data``."""
+    shared = Path(os.environ.get("CHIMED_SHARED") or Path(__file__).parents[2] / "shared")
+    if not (shared / "data").is_dir():
+        pytest.skip("the recordings are not here; CHIMED_SHARED names the folder that holds data/")
+    return shared / "data"
 
 
 def seed() -> Path:

@@ -161,7 +161,7 @@ def test_the_monitor_says_of_a_model_that_ships_what_its_card_says(word):
     missed = 1 - sum(rate["heard"] for rate in recall) / sum(rate["of"] for rate in recall)
     often = max(rate["count"] / rate["hours"] for rate in accepts)
     own = [row for row in rolling.described(model)["points"] if row[0] == model.threshold]
-    assert own == [[model.threshold, pytest.approx(missed), pytest.approx(often)]]
+    assert own == [[model.threshold, pytest.approx(missed, abs=1e-4), pytest.approx(often, abs=1e-3)]]  # as rounded
 
 
 # a daemon and its monitor

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from shared import seed
+from shared import data, seed
 
 from model.detector import Detector
 from model.modelfile import Model, load, shipped
-from training.corpus import read
+from training.corpus import find, read, split_of
 from training.evaluate import Recall
 
 DATA = Path(__file__).parent / "data"
@@ -63,3 +63,10 @@ def test_activate_hears_the_course_clips_as_they_are(activate) -> None:
     """Cut at the word's last sound, with no room around."""
     clips = sorted((seed() / "activates").glob("*.wav"))
     assert sum(bool(heard(activate, path)) for path in clips) >= 8
+
+
+def test_computer_hears_nine_of_ten_people_it_never_heard() -> None:
+    model = load(shipped()["computer"])
+    words = [path for path, group in find(data() / "words/computer") if split_of(group) != "train"]
+    assert len(words) > 50
+    assert sum(bool(heard(model, path)) for path in words) >= 0.9 * len(words)

@@ -301,7 +301,7 @@ def schema(keys: config.Keys, path: str = "") -> set[str]:
 def test_the_example_documents_every_key_and_no_other(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "models").mkdir()
-    modelfile.save(tmp_path / "models" / "computer.npz", tone_model("computer"))
+    modelfile.save(tmp_path / "models" / "hey_bicycle.npz", tone_model("hey bicycle"))
     read = load(tmp_path, switched_on())
     documented = {re.sub(r"\[\d+\]", "", path) for path in read.places}
     # a hook's keys are the same for a word's own hooks and for all

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 pytest.importorskip("scipy", reason="the train extra is not installed")
 
 from model.frontend import SAMPLE_RATE, Samples
-from training.endpoint import AFTER_SECONDS, BEFORE_SECONDS, last_word, said, stretches, word
+from training.endpoint import AFTER_SECONDS, BEFORE_SECONDS, Stretch, last_word, said, stretches, word
 
 SLACK = 0.03  # s; onsets are soft, and levels are known each 10 ms
 
@@ -112,3 +112,15 @@ def test_a_breath_after_the_word_is_not_a_part_of_it() -> None:
 def test_what_was_cut_already_or_holds_nothing_stays_whole(places: list[tuple[float, float]]) -> None:
     samples = spoken(0.64, places)
     assert said(samples).of(samples).shape == samples.shape
+
+
+def test_digital_silence_around_a_recording_is_not_its_room() -> None:
+    """As some collections pad their recordings: the noise of the room is not a part of the word for that."""
+    silence = np.zeros(SAMPLE_RATE // 2, np.int16)
+    samples = np.concatenate([silence, spoken(2, [(0.8, 0.6)], dbfs=-50), silence])
+    found = said(samples)
+    assert found.start / SAMPLE_RATE == pytest.approx(1.3 - BEFORE_SECONDS, abs=SLACK)
+    assert found.end / SAMPLE_RATE == pytest.approx(1.9 + AFTER_SECONDS, abs=SLACK)
+    padded = np.concatenate([silence, voice(0.6).astype(np.int16), silence])
+    assert said(padded).seconds == pytest.approx(0.6, abs=0.05)
+    assert said(silence) == Stretch(0, len(silence))

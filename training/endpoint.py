@@ -101,14 +101,20 @@ def said(samples: Samples) -> Stretch:
     """What somebody said in a recording of the word alone, from its first sound to its last, pauses and all.
 
     The whole of it if nobody spoke out, or if it was cut to the word already: then it holds no room to compare with.
+    Digital silence around it is no room, and never belongs to it.
     """
-    whole = Stretch(0, len(samples))
-    found = stretches(samples)
+    sound = np.flatnonzero(loudness(samples) > SOFTEST_DBFS)
+    if not len(sound):
+        return Stretch(0, len(samples))
+    begin, end = int(sound[0]) * HOP, (int(sound[-1]) + 1) * HOP
+    whole = Stretch(begin, end if end + HOP <= len(samples) else len(samples))
+    recorded = whole.of(samples)
+    found = stretches(recorded)
     if not found:
         return whole
-    loudest = [float(loudness(stretch.of(samples)).max(initial=SOFTEST_DBFS)) for stretch in found]
+    loudest = [float(loudness(stretch.of(recorded)).max(initial=SOFTEST_DBFS)) for stretch in found]
     loud = [stretch for stretch, level in zip(found, loudest, strict=True) if level > max(loudest) - SOFT_DB]
-    spoken = Stretch(loud[0].start, loud[-1].end)
+    spoken = Stretch(begin + loud[0].start, begin + loud[-1].end)
     return spoken if whole.seconds - spoken.seconds > LEAST_ROOM else whole
 
 

@@ -23,8 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rawdata import RATE, make_raw_data, vowel
 
-from model.frontend import CLIP, SAMPLE_RATE, FrontEnd, spectrogram
-from training import batches, recipe
+from model.frontend import CLIP, FLOOR_DB, SAMPLE_RATE, FrontEnd, spectrogram
+from training import batches, recipe, scenes
 from training.ahead import Ahead
 from training.build import Plan, build, summary, write_problems
 from training.cli import main
@@ -585,8 +585,9 @@ def test_batches_are_those_of_a_stream_that_begins_with_the_example(short) -> No
             self.at = 0
 
     audio = Dataset(str(short))[5][0]
+    as_heard = scenes.Recipe(vocal_tract=(1.0, 1.0), floor_db=(FLOOR_DB, FLOOR_DB))
     for scaling in ("log", "relative", "power"):
-        row = batches._Row(OneExample(audio), FrontEnd(scaling))  # type: ignore[arg-type]
+        row = batches._Row(OneExample(audio), FrontEnd(scaling), as_heard, np.random.default_rng())  # type: ignore[arg-type]
         wanted = np.stack([row.chunk()[0] for _ in range(4)])
         found = features(audio, FrontEnd(scaling))
         assert found.shape == wanted.shape

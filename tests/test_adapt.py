@@ -354,7 +354,6 @@ def test_mistakes_of_the_command_line_are_one_sentence(tmp_path: Path) -> None:
     )
     missing = train("adapt", tmp_path / "no.npz", *arguments[2:])
     assert missing.returncode == 1
-    assert (
-        missing.stderr
-        == f"chimed-train: {tmp_path / 'no.npz'} is neither a model file nor a word that ships (activate)\n"
-    )
+    ships = ", ".join(modelfile.shipped())
+    wanted = f"chimed-train: {tmp_path / 'no.npz'} is neither a model file nor a word that ships ({ships})\n"
+    assert missing.stderr == wanted

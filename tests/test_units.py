@@ -243,9 +243,10 @@ def test_it_stops_within_two_seconds_while_a_hook_runs(unit, manager):
 
 
 def test_what_a_hook_left_running_goes_on(unit, manager):
-    unit.configure(f'hooks: ["sleep 300 >/dev/null 2>&1 & echo $! > {unit.folder}/pid"]')
+    unit.configure(f'log_level: debug\nhooks: ["sleep 300 >/dev/null 2>&1 & echo $! > {unit.folder}/pid"]')
     unit.do("start")
     manager.wait_for(lambda: (unit.folder / "pid").exists() and (unit.folder / "pid").read_text().strip())
+    manager.wait_for(lambda: unit.journal("exit code 0"))  # until then it is a part of the hook, which ends with chimed
     unit.do("restart")
     pid = (unit.folder / "pid").read_text().strip()
     manager.run("kill", pid, check=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 pytest.importorskip("scipy", reason="the train extra is not installed")
 
 from model.frontend import SAMPLE_RATE, Samples
-from training.endpoint import AFTER_SECONDS, BEFORE_SECONDS, Stretch, last_word, said, stretches, word
+from training.endpoint import AFTER_SECONDS, BEFORE_SECONDS, Stretch, last_word, said, stretches, within, word
 
 SLACK = 0.03  # s; onsets are soft, and levels are known each 10 ms
 
@@ -100,6 +100,17 @@ def test_a_recording_of_the_word_alone_is_cut_to_it() -> None:
     found = said(samples)
     assert found.start / SAMPLE_RATE == pytest.approx(0.8 - BEFORE_SECONDS, abs=SLACK)
     assert found.end / SAMPLE_RATE == pytest.approx(2.3 + AFTER_SECONDS, abs=SLACK)
+
+
+def test_an_aligner_narrows_a_word_and_is_not_believed_where_it_hardly_meets_it() -> None:
+    second = SAMPLE_RATE
+    noisy = Stretch(0, 3 * second)
+    narrowed = within(noisy, second, 2 * second)
+    assert narrowed.start == second - round(BEFORE_SECONDS * SAMPLE_RATE)
+    assert narrowed.end == 2 * second + round(AFTER_SECONDS * SAMPLE_RATE)
+    quiet = Stretch(second, 2 * second)
+    assert within(quiet, 0, 3 * second) == quiet  # the room's own evidence is kept
+    assert within(quiet, 2 * second - 100, 3 * second) == quiet
 
 
 def test_a_breath_after_the_word_is_not_a_part_of_it() -> None:

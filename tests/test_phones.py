@@ -77,3 +77,19 @@ def test_phones_stay_where_they_are_when_a_recording_is_cut_to_the_word(spoken, 
     assert -0.1 * 44_100 < said[0, 1] < 0.15 * 44_100
     # the aligner lets a last T run into the room
     assert clip.length - 0.15 * 44_100 < said[-1, 2] < clip.length + 0.3 * 44_100
+
+
+def test_a_noise_after_the_word_is_cut_off_with_the_help_of_its_phones(spoken, tmp_path) -> None:
+    """A rustle half a second after the word is as loud as speech, so by energy alone it would belong to it."""
+    samples, rate = soundfile.read(spoken / "1.wav")
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "positives"
+    folder.mkdir()
+    recording = np.concatenate([samples, np.zeros(rate // 2), 0.03 * rng.standard_normal(rate // 2), np.zeros(rate)])
+    recording += 0.0005 * rng.standard_normal(len(recording))
+    soundfile.write(folder / "a.wav", recording, rate)
+    folders = Folders((folder,), (spoken,), (spoken,), (spoken,), tmp_path / "cache")
+    [by_energy] = folders.load("train").positives.clips
+    [clip] = folders.load("train", "activate").positives.clips
+    assert by_energy.length / 44_100 > len(samples) / rate + 0.8
+    assert clip.length / 44_100 < len(samples) / rate + 0.2

@@ -67,20 +67,22 @@ class Folders:
     def load(self, split: str, word: str | None = None) -> Material:
         """Decode (the first time) and map the recordings; those of the word are cut to the word.
 
-        word: what the positives say; with it, the phones of all recordings with a known text are found, too.
+        word: what the positives say; with it, the phones of all recordings with a known text are found, too, and by
+        them where the word ends.
         """
         whole = corpus.load(self.positives, self.cache, "positives")
-        positives = corpus.cut_to_word(whole)
         spoken = corpus.load(self.spoken, self.cache, "synthetic negatives")
         speech = corpus.load(self.speech, self.cache, "speech")
         noise = corpus.load(self.noise, self.cache, "noise")
-        tracks = {}
+        tracks: dict[str, phones.Track] = {}
         if word:
-            texts = phones.texts((spoken, speech), self.says) | {clip.path: word for clip in positives.clips}
+            texts = phones.texts((spoken, speech), self.says) | {clip.path: word for clip in whole.clips}
             tracks = phones.tracks(texts, self.cache, os.cpu_count() or 1)
-            for before, clip in zip(whole.clips, positives.clips, strict=True):
-                if clip.path in tracks:  # of the whole recording
-                    tracks[clip.path] = tracks[clip.path] - np.array([0, 1, 1], np.int32) * (clip.start - before.start)
+        spans = {path: span for path, track in tracks.items() if (span := phones.span(track))}
+        positives = corpus.cut_to_word(whole, spans)
+        for before, clip in zip(whole.clips, positives.clips, strict=True):
+            if clip.path in tracks:  # of the whole recording
+                tracks[clip.path] = tracks[clip.path] - np.array([0, 1, 1], np.int32) * (clip.start - before.start)
         return Material(positives, spoken, speech, noise, split, tracks)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -188,15 +188,19 @@ def load_files(
     return Corpus(pool, clips, problems)
 
 
-def cut_to_word(found: Corpus) -> Corpus:
+def cut_to_word(found: Corpus, aligned: Mapping[str, tuple[int, int]] | None = None) -> Corpus:
     """The same recordings of the word, each only from where it begins to where it ends (`endpoint.said`).
 
     What comes after is labelled from a clip's end on, and many people's recordings go on for a second after the word.
+    aligned: by path, the samples from which to which an aligner heard the word. In a noisy room it knows better where
+    that is; in a quiet one a weak last sound ends earlier than it thinks.
     """
     clips = []
     for clip in found.clips:
         samples = found[clip]
         word = endpoint.said(samples)
+        if (heard := (aligned or {}).get(clip.path)) is not None:
+            word = endpoint.within(word, *heard)
         level = clip.level if word.seconds * SAMPLE_RATE == len(samples) else round(active_level(word.of(samples)), 2)
         clips.append(replace(clip, start=clip.start + word.start, length=word.end - word.start, level=level))
     return Corpus(found.pool, clips, found.problems)

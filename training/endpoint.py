@@ -118,6 +118,16 @@ def said(samples: Samples) -> Stretch:
     return spoken if whole.seconds - spoken.seconds > LEAST_ROOM else whole
 
 
+def within(word: Stretch, start: int, end: int) -> Stretch:
+    """What is in both: a word's stretch, and where an aligner heard it (samples), with a little of the room around.
+
+    The stretch as it is where the two hardly meet: then the aligner was wrong.
+    """
+    start = max(word.start, start - round(BEFORE_SECONDS * SAMPLE_RATE))
+    end = min(word.end, end + round(AFTER_SECONDS * SAMPLE_RATE))
+    return Stretch(start, end) if end - start >= LEAST_SECONDS * SAMPLE_RATE else word
+
+
 def last_word(samples: Samples, longest: float, decided: int) -> Stretch | None:
     """What was said when it was decided that it is the word, at most `longest` seconds of it; None if nobody spoke.
 

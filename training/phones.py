@@ -96,6 +96,12 @@ def _align(batch: Sequence[tuple[str, str]]) -> dict[str, list[tuple[int, int, i
     return found
 
 
+def span(track: Track) -> tuple[int, int] | None:
+    """From which sample to before which one somebody speaks; None if nobody does."""
+    spoken = track[track[:, 0] != SILENT] if len(track) else track
+    return (int(spoken[0, 1]), int(spoken[-1, 2])) if len(spoken) else None
+
+
 def track(words: Sequence[Sequence[Sequence[Any]]], length: int, padding: int) -> list[tuple[int, int, int]]:
     """The words and phones of `align` as a Track of a recording of so many samples, without its padding."""
     found = []

@@ -422,6 +422,17 @@ def test_a_corrupted_shard_is_refused_and_made_anew_once_it_is_removed(plan, bui
     assert np.array_equal(Dataset(str(folder))[33][0], Dataset(str(built))[33][0])
 
 
+def test_another_line_end_in_the_checksums_is_noticed(small) -> None:
+    path = small / "shard-00000.sha256"
+    content = path.read_bytes()
+    try:
+        path.write_bytes(content[:-1] + b"\v")
+        with pytest.raises(TrainingError, match="damaged"):
+            Dataset(str(small))[0]
+    finally:
+        path.write_bytes(content)
+
+
 @given(name=st.sampled_from(["audio.npy", "labels.npy", "jsonl", "sha256"]), data=st.data())
 def test_a_changed_byte_anywhere_in_a_shard_is_noticed(small, name, data) -> None:
     path = small / f"shard-00000.{name}"

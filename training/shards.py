@@ -76,10 +76,12 @@ def check_shard(place: Storage, number: int) -> None:
     """Raise TrainingError, naming the file, if one of a shard's is not what its checksum says."""
     sums = f"{shard_name(number)}.sha256"
     wanted = {}
-    for line in place.read(sums).decode("utf-8", "replace").splitlines():
+    # not splitlines, to which many a damaged byte is a line's end, too
+    *lines, rest = place.read(sums).decode("utf-8", "replace").split("\n")
+    for line in lines:
         digest, _, name = line.partition("  ")
         wanted[name] = digest
-    if set(wanted) != {f"{shard_name(number)}.{part}" for part in _PARTS}:
+    if rest or set(wanted) != {f"{shard_name(number)}.{part}" for part in _PARTS}:
         raise _damaged(place, sums)
     for name, digest in wanted.items():
         if place.sha256(name) != digest:

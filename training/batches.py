@@ -78,11 +78,12 @@ class Folders:
         if word:
             texts = phones.texts((spoken, speech), self.says) | {clip.path: word for clip in whole.clips}
             tracks = phones.tracks(texts, self.cache, os.cpu_count() or 1)
-        spans = {path: span for path, track in tracks.items() if (span := phones.span(track))}
+        aligned = {clip.path: tracks[clip.path] for clip in whole.clips if clip.path in tracks}
+        spans = {path: span for path, track in aligned.items() if (span := phones.span(track))}
         positives = corpus.cut_to_word(whole, spans)
         for before, clip in zip(whole.clips, positives.clips, strict=True):
-            if clip.path in tracks:  # of the whole recording
-                tracks[clip.path] = tracks[clip.path] - np.array([0, 1, 1], np.int32) * (clip.start - before.start)
+            if clip.path in aligned:  # of the whole recording
+                tracks[clip.path] = aligned[clip.path] - np.array([0, 1, 1], np.int32) * (clip.start - before.start)
         return Material(positives, spoken, speech, noise, split, tracks)
 
 

@@ -1,5 +1,8 @@
 """Folders of recordings become clips; what is of no use is listed with its reason."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import numpy as np
 import pytest
 import soundfile
@@ -56,6 +59,30 @@ def test_the_second_load_maps_what_the_first_decoded_until_a_file_changes(tmp_pa
     np.testing.assert_array_equal(again[again.clips[0]], corpus.read(folder / "a.wav"))
     soundfile.write(folder / "b.wav", tone(0.5, 44_100), 44_100)
     assert len(corpus.load((folder,), cache, "test").clips) == 2
+
+
+def test_two_trainings_that_share_a_cache_decode_once(tmp_path, monkeypatch) -> None:
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for name in range(8):
+        soundfile.write(folder / f"{name}.flac", tone(2.0, 16_000), 16_000)
+    decoded, together, decode = [], Barrier(2), corpus.decode
+
+    def counted(path, *limits):
+        decoded.append(path)
+        return decode(path, *limits)
+
+    def load(_):
+        together.wait()
+        return corpus.load((folder,), tmp_path / "cache", "test")
+
+    monkeypatch.setattr(corpus, "decode", counted)
+    with ThreadPoolExecutor() as threads:
+        first, second = threads.map(load, range(2))
+    assert len(decoded) == 8
+    assert first.clips == second.clips
+    for clip in first.clips:
+        np.testing.assert_array_equal(first[clip], corpus.read(folder / clip.path))
 
 
 def test_a_speaker_is_in_one_split_only(tmp_path) -> None:

@@ -7,6 +7,7 @@ of its name: adding recordings never moves one from one split to another.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -174,10 +175,10 @@ def load_files(
             return error.reason
         return flaw(recording, silence) or recording.samples
 
-    decoded = not index.exists()
-    if decoded:
+    decoded = False
+    if not index.exists():
         with explained(str(cache)):
-            _decode(found, one, index, pool, title)
+            decoded = _decode(found, one, index, pool, title)
     content: dict[str, Any] = json.loads(index.read_text())
     clips = [Clip(**entry) for entry in content["clips"]]
     problems = [Problem(**entry) for entry in content["problems"]]
@@ -219,10 +220,15 @@ def _decode(
     index: Path,
     pool: Path,
     title: str,
-) -> None:
+) -> bool:
+    """Write the samples and their index. False if another training that shares the cache did so meanwhile."""
     pool.parent.mkdir(parents=True, exist_ok=True)
     clips, problems, start = [], [], 0
-    with pool.open("wb") as file, ThreadPoolExecutor() as threads:
+    with pool.open("ab") as file, ThreadPoolExecutor() as threads:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if index.exists():
+            return False
+        file.truncate(0)  # what an interrupted one left
         results = zip(found, threads.map(one, found), strict=True)
         for (path, group), samples in tqdm(results, total=len(found), desc=title, unit="file"):
             if isinstance(samples, str):
@@ -231,6 +237,8 @@ def _decode(
             file.write(samples.tobytes())
             clips.append(Clip(str(path), group, start, len(samples), round(active_level(samples), 2)))
             start += len(samples)
-    content = {"clips": [asdict(clip) for clip in clips], "problems": [asdict(problem) for problem in problems]}
-    with whole(index) as partial:
-        partial.write_text(json.dumps(content))
+        content = {"clips": [asdict(clip) for clip in clips], "problems": [asdict(problem) for problem in problems]}
+        file.flush()
+        with whole(index) as partial:
+            partial.write_text(json.dumps(content))
+    return True

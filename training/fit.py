@@ -48,7 +48,7 @@ class Schedule:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-3
     averaging: float = 0.998  # of the weights, per batch
-    phone_weight: float = 0.1  # of the phones' cross-entropy against the word's, where the plan has phones
+    phone_weight: float = 1.0  # of the phones' cross-entropy against the word's, where the plan has phones
     event_from: float = 1.0  # share of the epochs after which the loss is by events, not by steps
     event_weight: float = 0.1  # of the loss by events then; the loss by steps keeps 0.3
     negative_weight: float = 1.0  # of a stretch without the word against a word, in the loss by events

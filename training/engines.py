@@ -40,12 +40,18 @@ class Voice:
 
 @dataclass(frozen=True)
 class Utterance:
-    """What is to be said, by whom, how. rate: factor on the engine's normal one; pitch: -1 (low) to 1 (high)."""
+    """What is to be said, by whom, how. rate: factor on the engine's normal one; pitch: -1 (low) to 1 (high).
+
+    phones: the text as `training.articulate` has it said, in the engine's own phones, if not as the engine would;
+    uneven: what `training.articulate.uneven` draws its paces from, 0 for the engine's own pace.
+    """
 
     text: str
     voice: Voice
     rate: float
     pitch: float
+    phones: str = ""
+    uneven: int = 0
 
 
 def find_voices(piper: Path | None = None) -> list[Voice]:
@@ -151,13 +157,14 @@ def _espeak(utterance: Utterance, path: Path) -> tuple[list[str], str]:
     words_per_minute = round(165 * utterance.rate)
     pitch = round(50 + 40 * utterance.pitch)
     options = ["-v", utterance.voice.name, "-s", str(words_per_minute), "-p", str(pitch), "-w", str(path)]
-    return ["espeak-ng", *options, "--", utterance.text], ""
+    return ["espeak-ng", *options, "--", utterance.phones or utterance.text], ""
 
 
 def _flite(utterance: Utterance, path: Path) -> tuple[list[str], str]:
     pitch = _FLITE_PITCH.get(utterance.voice.name, 120) * 2 ** (0.35 * utterance.pitch)
     options = ["--setf", f"duration_stretch={1 / utterance.rate:.3f}", "--setf", f"int_f0_target_mean={pitch:.0f}"]
-    return ["flite", "-voice", utterance.voice.name, *options, "-t", utterance.text, "-o", str(path)], ""
+    said = ["-p", utterance.phones] if utterance.phones else ["-t", utterance.text]
+    return ["flite", "-voice", utterance.voice.name, *options, *said, "-o", str(path)], ""
 
 
 def _festival(utterance: Utterance, path: Path) -> tuple[list[str], str]:

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ import soundfile
 from tqdm import tqdm
 
 from model.frontend import FloatArray
+from training.articulate import ENGINES, articulate, uneven
 from training.engines import Utterance, Voice, command, find_voices, shares
 from training.errors import TrainingError
 from training.phonetics import near_texts, word_list
@@ -29,6 +30,8 @@ from training.whole import whole
 MANIFEST = "manifest.jsonl"
 MIN_SECONDS, MAX_SECONDS = 0.15, 9.0
 TRIM_DB = -40.0  # below the clip's loudest 10 ms: silence
+VARIED = (0.5, 0.4)  # shares of the positives whose phones, and whose paces, are not the engine's
+VARIED_OTHERS = 0.3  # share of the negatives whose paces are not
 TIMEOUT = 60  # s; an engine that takes longer hangs
 
 
@@ -55,7 +58,10 @@ def speak(utterance: Utterance) -> tuple[FloatArray, int]:
             reason = (result.stderr.strip().splitlines() or ["no sound"])[-1]
             raise TrainingError(f"{utterance.voice.engine} ({utterance.voice.name}) failed: {reason}")
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    return trim(samples[:, 0], rate), rate
+    clip = trim(samples[:, 0], rate)
+    if utterance.uneven and len(clip):
+        return uneven(clip, rate, np.random.default_rng(utterance.uneven))
+    return clip, rate
 
 
 def draw(texts: Sequence[str], voices: Sequence[Voice], count: int, rng: np.random.Generator) -> list[Utterance]:
@@ -76,6 +82,23 @@ def draw(texts: Sequence[str], voices: Sequence[Voice], count: int, rng: np.rand
         text = texts[int(rng.integers(len(texts)))]
         utterances.append(Utterance(text, voice, round(rate, 3), round(float(rng.uniform(-1, 1)), 3)))
     return utterances
+
+
+def vary(utterances: Sequence[Utterance], rng: np.random.Generator, phones: float, paces: float) -> list[Utterance]:
+    """A share `phones` of them articulated as other people might, a share `paces` at a pace that changes.
+
+    Each share is drawn at random; those articulated are most of those with a pace of their own, or the other way round.
+    """
+    varied = []
+    for utterance in utterances:
+        one = float(rng.random())
+        if one < phones and utterance.voice.engine in ENGINES:
+            said = articulate(utterance.text, utterance.voice.engine, rng)
+            utterance = replace(utterance, phones=said)
+        if one < paces:
+            utterance = replace(utterance, uneven=int(rng.integers(1, 2**31)))
+        varied.append(utterance)
+    return varied
 
 
 def speak_all(utterances: Sequence[Utterance], folder: Path, title: str, part: tuple[float, float] = (0.0, 1.0)) -> int:
@@ -153,8 +176,9 @@ def speak_corpus(
         *draw(spoken_words, voices, negatives - 2 * quarter, rng),
     ]
     first = positives / max(1, positives + negatives)  # share of the work
-    failed = speak_all(draw([phrase], voices, positives, rng), folder / names[0], "positives", (0.0, first))
-    failed += speak_all(utterances, folder / names[1], "negatives", (first, 1.0))
+    said = vary(draw([phrase], voices, positives, rng), rng, *VARIED)
+    failed = speak_all(said, folder / names[0], "positives", (0.0, first))
+    failed += speak_all(vary(utterances, rng, 0.0, VARIED_OTHERS), folder / names[1], "negatives", (first, 1.0))
     if failed:
         tqdm.write(f"{failed} of {positives + negatives} utterances were left out")
 

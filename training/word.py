@@ -24,7 +24,7 @@ from training.evaluate import CANDIDATES, Evaluation, as_json, evaluate, operati
 from training.fillers import speak_sentences, write_noise
 from training.pace import expected
 from training.progress import duration, travel
-from training.speak import speak_corpus, vocabulary_of
+from training.speak import VARIED, VARIED_OTHERS, speak_corpus, vocabulary_of
 from training.steps import Result, Steps, stamp
 from training.trials import recordings
 from training.whole import whole
@@ -125,6 +125,7 @@ def _material(order: Order, steps: Steps) -> tuple[dict[str, tuple[Path, ...]], 
         "positives": size.positives,
         "negatives": size.negatives,
         "seed": order.seed,
+        "varied": [*VARIED, VARIED_OTHERS],
         "words": stamp(listed),
         "voices": [f"{voice.engine} {voice.name}" for voice in voices],
     }

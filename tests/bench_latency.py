@@ -1,7 +1,7 @@
 """The daemon at a microphone, a real PulseAudio's: `python tests/bench_latency.py [TIMES [SECONDS]]`.
 
-How long it takes from the end of a word to the start of the hook, so many times; and what so many seconds of a quiet
-room cost, and how often threads wake in them.
+How long it takes from the start of the command until it listens, and from the end of a word to the start of the hook,
+so many times; and what so many seconds of a quiet room cost, and how often threads wake in them.
 """
 
 from __future__ import annotations
@@ -68,6 +68,26 @@ def quiet_room(seconds: float) -> list[tuple[str, float, float]]:
     return rates
 
 
+def ready(times: int = TIMES) -> list[float]:
+    """Start the daemon so often at a virtual microphone -> s until it says that it listens, by the clock."""
+    folder = Path(tempfile.mkdtemp(prefix="chimed"))
+    environment = user_environment(folder)
+    found = []
+    for server in private(SoundServer):
+        server.start()
+        for _ in range(times):
+            begin = time.monotonic()
+            chimed = Chimed(["run", "--no-chime"], environment | server.variables, stdin=-3)
+            try:
+                chimed.wait_for("listening to")
+                found.append(time.monotonic() - begin)
+            finally:
+                chimed.process.kill()
+                chimed.process.wait()
+    shutil.rmtree(folder, ignore_errors=True)
+    return found
+
+
 def latencies(times: int = TIMES) -> list[float]:
     """Play the recording so often into a virtual microphone -> s from each word's end to its hook."""
     samples, rate = soundfile.read(RECORDING, dtype="int16", always_2d=True)
@@ -111,6 +131,11 @@ def main() -> None:
     except pytest.skip.Exception as missing:
         print(f"latency through PulseAudio left out: {missing}")
         return
+    starts = np.sort(ready(times)) * 1000
+    print(
+        f"from the command's start until it listens to PulseAudio, {times} starts: "
+        f"{starts[0]:.0f} to {starts[-1]:.0f} ms, median {np.median(starts):.0f} ms (mark: 700 ms)"
+    )
     low, median, high = np.percentile(found, [10, 50, 90]) * 1000
     print(f"from the word's end to the hook's start, {len(found)} of {3 * times} words heard through PulseAudio:")
     print(f"  median {median:.0f} ms, 10 % below {low:.0f} ms, 10 % above {high:.0f} ms (mark: 250 ms)")

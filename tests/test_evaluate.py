@@ -139,8 +139,9 @@ def test_several_models_score_as_each_alone(evaluations) -> None:
         words = [trial.recording for trial in evaluation.trials[:3]]
         alone = score_words([evaluation.model], words, [None])[0]
         for first, second in zip(evaluation.trials, alone, strict=False):
-            np.testing.assert_array_equal(first.posteriors, second.posteriors)
-            np.testing.assert_array_equal(first.posteriors, score(evaluation.model, first.samples()))
+            # side by side the GRUs' products are split by gates, which rounds otherwise on some processors (Zen)
+            np.testing.assert_allclose(first.posteriors, second.posteriors, atol=1e-5)
+            np.testing.assert_array_equal(second.posteriors, score(evaluation.model, first.samples()))
 
 
 def test_every_false_accept_belongs_to_one_folder(evaluations) -> None:

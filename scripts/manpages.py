@@ -41,6 +41,7 @@ TRAIN_STATUS = {
     "130": "Interrupted from the keyboard; the same command goes on.",
 }
 TRAIN_ENVIRONMENT = {
+    "KOKORO": "A folder with Kokoro's model and voices.",
     "PIPER_VOICES": "A folder of voices for Piper.",
     "TF_CPP_MIN_LOG_LEVEL": "What TensorFlow says beside the progress: 0, all, to 3, nothing.",
 }

@@ -1,8 +1,9 @@
-"""Makes the voices of Piper that the tests use: tests/data/piper, one of one speaker and one of three.
+"""Makes the voices that the tests use: tests/data/piper, one of one speaker and one of three, and tests/data/kokoro.
 
-Piper's own voices are large and lie where a test may not get them. These have the inputs and the output of such a
-voice, and hum: each phoneme for 1200 samples times the length scale, at a pitch of its own and its speaker's. So the
-real program can be driven, and every option that reaches it be heard. Needs `onnx`:
+Piper's and Kokoro's own are large and lie where a test may not get them. These have the inputs and the output of such
+a voice, and hum: of Piper each phoneme for 1200 samples times the length scale, at a pitch of its own and its
+speaker's; of Kokoro each for 1200 divided by the speed, at the pitch of the voice's timbre, as loud as its manner.
+So the real programs can be driven, and every option that reaches them be heard. Needs `onnx`:
 
     pip install onnx && python tests/make_voices.py
 """
@@ -17,8 +18,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-OUTPUT = Path(__file__).parent / "data" / "piper"
+DATA = Path(__file__).parent / "data"
+OUTPUT = DATA / "piper"
+KOKORO = DATA / "kokoro"
 RATE = 22_050
+KOKORO_RATE = 24_000
 SYMBOLS = "_^$ abcdefghijklmnopqrstuvwxyzæɐəɛɪʌʃθðŋɹɑɔʊˈˌː.,!?"  # noqa: RUF001 - IPA
 
 
@@ -86,8 +90,63 @@ def description(speakers: int) -> dict[str, Any]:
     }
 
 
+def kokoro() -> Any:
+    """Tokens, a style (its first number is the pitch in Hz, its 129th the loudness) and a speed in, a hum out."""
+    constants = {
+        "per_token": np.float32(1200),
+        "pitch_at": np.array([0]),
+        "loud_at": np.array([128]),
+        "zero": np.array(0),
+        "one": np.array(1),
+        "omega": np.float32(2 * np.pi / KOKORO_RATE),
+        "flat": np.array([-1]),
+    }
+    steps = [
+        ("Size", ["tokens"], "count"),
+        ("Cast", ["count"], "counted", TensorProto.FLOAT),
+        ("Mul", ["counted", "per_token"], "usual"),
+        ("Div", ["usual", "speed"], "length"),
+        ("Cast", ["length"], "whole", TensorProto.INT64),
+        ("Squeeze", ["whole"], "end"),
+        ("Range", ["zero", "end", "one"], "counter"),
+        ("Cast", ["counter"], "time", TensorProto.FLOAT),
+        ("Reshape", ["style", "flat"], "numbers"),
+        ("Gather", ["numbers", "pitch_at"], "pitch"),
+        ("Gather", ["numbers", "loud_at"], "loudness"),
+        ("Mul", ["pitch", "omega"], "speed_of_phase"),
+        ("Mul", ["speed_of_phase", "time"], "phase"),
+        ("Sin", ["phase"], "hum"),
+        ("Mul", ["hum", "loudness"], "audio"),
+    ]
+    nodes = [helper.make_node(name, read, [made], **{"to": to[0]} if to else {}) for name, read, made, *to in steps]
+    inputs = [
+        helper.make_tensor_value_info("tokens", TensorProto.INT64, [1, None]),
+        helper.make_tensor_value_info("style", TensorProto.FLOAT, [1, 256]),
+        helper.make_tensor_value_info("speed", TensorProto.FLOAT, [1]),
+    ]
+    output = helper.make_tensor_value_info("audio", TensorProto.FLOAT, [None])
+    stored = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "hum", inputs, [output], stored)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+    onnx.checker.check_model(made)
+    return made
+
+
+def styles() -> dict[str, Any]:
+    """Two voices, which sound alike whatever the number of phonemes."""
+    voices = {}
+    for name, hertz, loudness in (("af_low", 200, 0.25), ("bm_high", 400, 0.75)):
+        voices[name] = np.zeros((510, 1, 256), np.float16)
+        voices[name][..., 0], voices[name][..., 128] = hertz, loudness
+    return voices
+
+
 def main() -> None:
-    """Write both."""
+    """Write them all."""
+    KOKORO.mkdir(parents=True, exist_ok=True)
+    onnx.save(kokoro(), KOKORO / "kokoro-hum.onnx")
+    with (KOKORO / "voices-hum.bin").open("wb") as file:
+        np.savez_compressed(file, **styles())
     OUTPUT.mkdir(parents=True, exist_ok=True)
     for name, speakers in (("one", 1), ("three", 3)):
         onnx.save(network(speakers), OUTPUT / f"{name}.onnx")

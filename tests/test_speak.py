@@ -4,12 +4,14 @@ import json
 import os
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from training import kokoro
 from training.engines import Utterance, Voice, find_voices, shares
 from training.errors import TrainingError
 from training.speak import MANIFEST, draw, sentences, speak, speak_all, trim
@@ -150,6 +152,76 @@ def test_every_speaker_of_a_piper_voice_speaks_at_the_rate_asked_for(piper) -> N
 def test_pipers_voices_may_be_named_by_the_environment(piper, monkeypatch) -> None:
     monkeypatch.setenv("PIPER_VOICES", str(piper))
     assert "piper" in {voice.engine for voice in find_voices()}
+
+
+KOKORO = Path(__file__).parent / "data" / "kokoro"
+needs_kokoro = pytest.mark.skipif(not find_spec("onnxruntime"), reason="onnxruntime is not installed")
+
+
+@needs_espeak
+@needs_kokoro
+def test_kokoros_voices_and_those_made_of_two_speak_with_their_timbre_and_manner() -> None:
+    """The voices of tests/make_voices.py hum: the timbre is their pitch, the manner how loud they are."""
+    names = [voice.name for voice in find_voices(kokoro_folder=KOKORO) if voice.engine == "kokoro"]
+    heard = {}
+    for name in names:
+        samples, rate = speak(Utterance("activate", Voice("kokoro", name), 1.0, 0.0))
+        heard[name.partition("#")[2].partition("@")[0]] = hertz_of(samples, rate), float(np.abs(samples).max())
+    expected = {"af_low": (200, 0.25), "bm_high": (400, 0.75), "af_low+bm_high": (300, 0.5)}
+    expected |= {"af_low/bm_high": (200, 0.75), "bm_high/af_low": (400, 0.25)}
+    assert set(heard) == set(expected)
+    for name, (hertz, loudness) in expected.items():
+        assert heard[name] == pytest.approx((hertz, loudness), rel=0.02), name
+    assert [kokoro.people(name) for name in names] == [1, 1, 0, 0, 0]
+
+
+@needs_espeak
+@needs_kokoro
+def test_kokoro_speaks_at_the_rate_asked_for_and_with_the_accent_of_the_voice() -> None:
+    lengths = [len(kokoro.say(f"{KOKORO}#af_low@en-us", "activate", rate, 0.0)[0]) for rate in (0.8, 1.25)]
+    assert lengths[0] / lengths[1] == pytest.approx(1.25 / 0.8, rel=0.01)
+    assert kokoro.phonemes("computer", "en-us") != kokoro.phonemes("computer", "en-gb")
+    # an ending more is a token more
+    ends = {len(kokoro.say(f"{KOKORO}#af_low@en-us", "activate", 1.0, melody)[0]) for melody in (-1.0, -0.5, 1.0)}
+    assert len(ends) == 2
+    with pytest.raises(TrainingError, match="does not say"):
+        kokoro.phonemes(".", "en-us")
+
+
+@needs_kokoro
+def test_kokoros_folder_may_be_named_by_the_environment_and_has_its_share(monkeypatch) -> None:
+    monkeypatch.setenv("KOKORO", str(KOKORO))
+    assert "kokoro" in {voice.engine for voice in find_voices()}
+    many = [Voice("kokoro", f"x#{number}@en-us") for number in range(54)]
+    made = [Voice("kokoro", f"x#{number}+0@en-us") for number in range(4000)]
+    found = shares([Voice("espeak-ng", "en-us"), *many[:2], *made])
+    assert found == shares([Voice("espeak-ng", "en-us"), *many[:2]])
+    assert found["kokoro"] == pytest.approx(0.2)
+    assert shares([Voice("espeak-ng", "en-us"), *many])["kokoro"] == 0.25
+    assert shares(many) == {"kokoro": 1.0}
+
+
+def test_what_kokoro_lacks_is_one_sentence(tmp_path, monkeypatch) -> None:
+    with pytest.raises(TrainingError, match=r"holds no kokoro\*\.onnx"):
+        find_voices(kokoro_folder=tmp_path)
+    (tmp_path / "kokoro-v1.0.onnx").write_text("?")
+    with pytest.raises(TrainingError, match=r"holds no voices\*\.bin"):
+        find_voices(kokoro_folder=tmp_path)
+    (tmp_path / "voices-v1.0.bin").write_text("?")
+    with pytest.raises(TrainingError, match=r"not the voices of Kokoro|onnxruntime is not installed"):
+        find_voices(kokoro_folder=tmp_path)
+    monkeypatch.setattr(kokoro, "find_spec", lambda _: None)
+    with pytest.raises(TrainingError, match=r"pip install 'chimed\[kokoro\]'"):
+        find_voices(kokoro_folder=KOKORO)
+
+
+@needs_espeak
+@needs_kokoro
+def test_a_model_of_something_else_is_one_sentence(tmp_path) -> None:
+    shutil.copy(KOKORO / "voices-hum.bin", tmp_path)
+    (tmp_path / "kokoro-v1.0.onnx").write_text("?")
+    with pytest.raises(TrainingError, match="not the model of Kokoro"):
+        kokoro.say(f"{tmp_path}#af_low@en-us", "activate", 1.0, 0.0)
 
 
 def test_a_folder_without_piper_voices_or_without_piper_is_one_sentence(piper, tmp_path, monkeypatch) -> None:

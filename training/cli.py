@@ -20,6 +20,7 @@ def _speak(arguments: argparse.Namespace) -> None:
         arguments.seed,
         arguments.words,
         arguments.piper_voices,
+        arguments.kokoro,
     )
 
 
@@ -79,6 +80,9 @@ def parser() -> argparse.ArgumentParser:
     speak.add_argument("--words", type=Path, metavar="FILE", help="word list instead of the machine's dictionary")
     speak.add_argument(
         "--piper-voices", type=Path, metavar="DIR", help="voices of Piper, if it is installed (or $PIPER_VOICES)"
+    )
+    speak.add_argument(
+        "--kokoro", type=Path, metavar="DIR", help="Kokoro's model and voices, if onnxruntime is installed (or $KOKORO)"
     )
     speak.add_argument("--seed", type=int, default=0, metavar="N", help="another one, other recordings (default: 0)")
     speak.set_defaults(run=_speak)

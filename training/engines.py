@@ -2,7 +2,8 @@
 
 espeak-ng has hundreds of voices of one family, flite and festival a few recorded people each. Piper is taken where
 it is installed and voices (`*.onnx`, each with its `*.onnx.json`) lie in the folder that `PIPER_VOICES` names; a
-voice with many speakers counts as many.
+voice with many speakers counts as many. Kokoro is taken where `KOKORO` names the folder of its model
+(`training.kokoro`); it is no command, and speaks in this process.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from training import kokoro
 from training.errors import TrainingError
 
 PIPER_VOICES = "PIPER_VOICES"  # the environment variable
@@ -27,12 +29,16 @@ _FLITE_PITCH = {"kal": 95, "kal16": 95, "awb": 120, "rms": 95, "slt": 175}  # Hz
 # how often each speaks beside the others: espeak-ng has many voices but one manner, festival is slow
 _SHARES = {"espeak-ng": 0.5, "flite": 0.45, "festival": 0.02}
 _OTHERS_PEOPLE = 8  # independent voices of the three above, together
-_MOST_PIPER = 0.8  # its voices are of one kind as well
+# at most: Piper's voices are of one kind as well, and Kokoro takes twenty times as long as the others
+_MOST = {"piper": 0.8, "kokoro": 0.25}
 
 
 @dataclass(frozen=True)
 class Voice:
-    """One speaker of one engine. name: as the engine knows it; Piper's is a file, and # and a number of many."""
+    """One speaker of one engine. name: as the engine knows it; Piper's is a file, and # and a number of many.
+
+    Kokoro's are those of `kokoro.voices`.
+    """
 
     engine: str
     name: str
@@ -41,6 +47,8 @@ class Voice:
 @dataclass(frozen=True)
 class Utterance:
     """What is to be said, by whom, how. rate: factor on the engine's normal one; pitch: -1 (low) to 1 (high).
+
+    Kokoro's voices have their pitch; there it says with which melody the text ends.
 
     phones: the text as `training.articulate` has it said, in the engine's own phones, if not as the engine would;
     uneven: what `training.articulate.uneven` draws its paces from, 0 for the engine's own pace.
@@ -54,28 +62,43 @@ class Utterance:
     uneven: int = 0
 
 
-def find_voices(piper: Path | None = None) -> list[Voice]:
-    """Every voice of every engine on this machine. piper: the folder of its voices, instead of `PIPER_VOICES`.
+def find_voices(piper: Path | None = None, kokoro_folder: Path | None = None) -> list[Voice]:
+    """Every voice of every engine on this machine.
 
-    Raises TrainingError if there is no engine, or if Piper's folder was named and cannot be used.
+    piper, kokoro_folder: the folder of its voices, instead of `PIPER_VOICES` and `KOKORO`.
+    Raises TrainingError if there is no engine, or if one of those folders was named and cannot be used.
     """
-    voices = [*_espeak_voices(), *_flite_voices(), *_festival_voices(), *_piper_voices(piper)]
+    voices = [
+        *_espeak_voices(),
+        *_flite_voices(),
+        *_festival_voices(),
+        *_piper_voices(piper),
+        *_kokoro_voices(kokoro_folder),
+    ]
     if not voices:
         raise TrainingError("no speech synthesiser found (Debian: apt install espeak-ng flite)")
     return voices
 
 
+def people(voices: list[Voice]) -> int:
+    """How many of the voices are an engine's own, and not made of two others."""
+    return sum(voice.engine != "kokoro" or kokoro.people(voice.name) for voice in voices)
+
+
 def shares(voices: list[Voice]) -> dict[str, float]:
     """How much each engine speaks; they add up to one, whichever engines there are.
 
-    Piper's share grows with its speakers, against the eight people that the others amount to.
+    The shares of Piper and of Kokoro grow with their speakers, against the eight people that the others amount to.
     """
     engines = list(dict.fromkeys(voice.engine for voice in voices))
-    people = sum(voice.engine == "piper" for voice in voices)
-    piper = min(people / (people + _OTHERS_PEOPLE), _MOST_PIPER) if len(engines) > 1 else 1.0
-    rest = sum(_SHARES[engine] for engine in engines if engine != "piper")
-    left = 1 - piper if people else 1.0
-    return {engine: piper if engine == "piper" else left * _SHARES[engine] / rest for engine in engines}
+    speakers = {engine: people([voice for voice in voices if voice.engine == engine]) for engine in _MOST}
+    everybody = sum(speakers.values()) + _OTHERS_PEOPLE
+    weights = {engine: min(speakers[engine] / everybody, _MOST[engine]) for engine in engines if engine in _MOST}
+    rest = sum(_SHARES[engine] for engine in engines if engine not in _MOST)
+    left = 1 - sum(weights.values())
+    weights |= {engine: left * _SHARES[engine] / rest for engine in engines if engine not in _MOST}
+    total = sum(weights.values())
+    return {engine: weights[engine] / total for engine in engines}
 
 
 def command(utterance: Utterance, path: Path) -> tuple[list[str], str]:
@@ -150,6 +173,12 @@ def _piper_voices(folder: Path | None) -> Iterator[Voice]:
             raise TrainingError(f"{description}: not the description of a Piper voice ({error})") from error
         names = [f"{model}#{number}" for number in range(speakers)] if speakers > 1 else [str(model)]
         yield from (Voice("piper", name) for name in names)
+
+
+def _kokoro_voices(folder: Path | None) -> Iterator[Voice]:
+    named = folder or (Path(os.environ[kokoro.KOKORO]) if os.environ.get(kokoro.KOKORO) else None)
+    if named is not None:
+        yield from (Voice("kokoro", name) for name in kokoro.voices(named))
 
 
 def _espeak(utterance: Utterance, path: Path) -> tuple[list[str], str]:

@@ -15,6 +15,7 @@ from model.frontend import SAMPLE_RATE, FrontEnd
 from model.modelfile import Model
 from model.network import Weights, weight_shapes
 from training.corpus import find
+from training.engines import find_voices, shares
 
 if TYPE_CHECKING:
     from training.word import Order
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 # seconds on a machine of two cores that scores one second of audio in SCORING
 SCORING = 0.008
 _CLIP = 0.025  # to speak one
+_KOKORO = 0.6  # by Kokoro
 _NEAR_WORDS = 45.0
 _STITCHED = 0.25  # a recording aligned and joined
 _START = 25.0  # TensorFlow, and its first step
@@ -33,12 +35,14 @@ def expected(order: Order) -> dict[str, float]:
     """Seconds that each step may take."""
     size = order.size
     slow = _slowness()
+    kokoro = shares(find_voices(order.piper, order.kokoro)).get("kokoro", 0.0)
+    clip = (1 - kokoro) * _CLIP + kokoro * _KOKORO
     real = (*order.negatives, *order.speech)
     hours = _hours((*real, *order.backgrounds)) + (0.0 if real else size.negatives / 4 * 3 / 3600)
     words = min(300, 0.15 * size.positives) * 5 * 2 * _WORD
     steps = {
-        "speak": (size.positives + size.negatives) * _CLIP + (0.0 if order.words else _NEAR_WORDS),
-        "fill": 5.0 if real else size.negatives / 4 * 2 * _CLIP + 5.0,
+        "speak": (size.positives + size.negatives) * clip + (0.0 if order.words else _NEAR_WORDS),
+        "fill": 5.0 if real else size.negatives / 4 * 2 * clip + 5.0,
         "fit": _START + size.epochs * size.epoch_batches * size.rows * _ROW + 5 * 0.15 * hours * 3600 * SCORING,
         "evaluate": (0.3 * hours * 3600 + words) * SCORING,
     }

@@ -20,8 +20,9 @@ import soundfile
 from tqdm import tqdm
 
 from model.frontend import FloatArray
+from training import kokoro
 from training.articulate import ENGINES, articulate, uneven
-from training.engines import Utterance, Voice, command, find_voices, shares
+from training.engines import Utterance, Voice, command, find_voices, people, shares
 from training.errors import TrainingError
 from training.phonetics import near_texts, word_list
 from training.progress import bar
@@ -50,6 +51,16 @@ def trim(samples: FloatArray, rate: int) -> FloatArray:
 
 def speak(utterance: Utterance) -> tuple[FloatArray, int]:
     """Samples (-1 to 1, trimmed) and their rate in Hz. Raises TrainingError with the engine's own words."""
+    samples, rate = _spoken(utterance)
+    clip = trim(samples, rate)
+    if utterance.uneven and len(clip):
+        return uneven(clip, rate, np.random.default_rng(utterance.uneven))
+    return clip, rate
+
+
+def _spoken(utterance: Utterance) -> tuple[FloatArray, int]:
+    if utterance.voice.engine == "kokoro":
+        return kokoro.say(utterance.voice.name, utterance.text, utterance.rate, utterance.pitch)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "speech.wav"
         arguments, text = command(utterance, path)
@@ -58,10 +69,7 @@ def speak(utterance: Utterance) -> tuple[FloatArray, int]:
             reason = (result.stderr.strip().splitlines() or ["no sound"])[-1]
             raise TrainingError(f"{utterance.voice.engine} ({utterance.voice.name}) failed: {reason}")
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    clip = trim(samples[:, 0], rate)
-    if utterance.uneven and len(clip):
-        return uneven(clip, rate, np.random.default_rng(utterance.uneven))
-    return clip, rate
+    return samples[:, 0], rate
 
 
 def draw(texts: Sequence[str], voices: Sequence[Voice], count: int, rng: np.random.Generator) -> list[Utterance]:
@@ -153,19 +161,20 @@ def speak_corpus(
     seed: int,
     words: Path | None,
     piper: Path | None = None,
+    kokoro_folder: Path | None = None,
     names: tuple[str, str] = ("positives", "negatives"),
 ) -> None:
     """The synthetic part of a training set: `folder`/positives and `folder`/negatives, or other names.
 
     One negative in four is a near miss, one in four a sentence, the rest are words; the same voices say them,
     or the network would learn "a synthetic voice" instead of the word. words: a word list instead of the machine's;
-    piper: the folder of Piper's voices. Raises TrainingError if there is no engine or no word list.
+    piper, kokoro_folder: the folders of their voices. Raises TrainingError if there is no engine or no word list.
     """
     rng = np.random.default_rng(seed)
-    voices = find_voices(piper)
+    voices = find_voices(piper, kokoro_folder)
     vocabulary = vocabulary_of(words)
     engines = ", ".join(f"{engine} {share:.0%}" for engine, share in shares(voices).items())
-    tqdm.write(f"{len(voices)} voices ({engines}); words near {phrase!r} among {len(vocabulary)} (a minute)")
+    tqdm.write(f"{people(voices)} voices ({engines}); words near {phrase!r} among {len(vocabulary)} (a minute)")
     near = near_texts(phrase, vocabulary, 150)
     tqdm.write(f"near words: {', '.join(list(dict.fromkeys(near))[:: max(1, len(near) // 12)])} ...")
     quarter = negatives // 4

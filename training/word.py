@@ -18,7 +18,7 @@ from tqdm import tqdm
 from model.frontend import FrontEnd
 from model.modelfile import Model, load, save
 from training import corpus
-from training.engines import find_voices
+from training.engines import find_voices, people
 from training.errors import TrainingError
 from training.evaluate import CANDIDATES, Evaluation, as_json, evaluate, operating_points
 from training.fillers import speak_sentences, write_noise
@@ -67,6 +67,7 @@ class Order:
     speech: tuple[Path, ...] = ()
     words: Path | None = None
     piper: Path | None = None
+    kokoro: Path | None = None
     size: Size = field(default_factory=Size)
     seed: int = 0
     fa_per_hour: float = 0.5
@@ -111,14 +112,14 @@ def _check(order: Order) -> None:
         from training.align import new_decoder, pronunciations
 
         pronunciations(order.phrase, new_decoder())
-    find_voices(order.piper)
+    find_voices(order.piper, order.kokoro)
     vocabulary_of(order.words)
 
 
 def _material(order: Order, steps: Steps) -> tuple[dict[str, tuple[Path, ...]], list[str]]:
     """The folders by what they hold, and what a reader of the model's card should know of them."""
     size, notes = order.size, []
-    voices = find_voices(order.piper)
+    voices = find_voices(order.piper, order.kokoro)
     listed = [order.words] if order.words else []
     spoken = {
         "phrase": order.phrase,
@@ -132,13 +133,23 @@ def _material(order: Order, steps: Steps) -> tuple[dict[str, tuple[Path, ...]], 
 
     def speak(folder: Path) -> Result:
         speak_corpus(
-            order.phrase, folder, size.positives, size.negatives, order.seed, order.words, order.piper, names=SPOKEN
+            order.phrase,
+            folder,
+            size.positives,
+            size.negatives,
+            order.seed,
+            order.words,
+            order.piper,
+            order.kokoro,
+            names=SPOKEN,
         )
         return {name: len(list((folder / name).glob("*.flac"))) for name in SPOKEN}
 
     made = steps.run("speak", spoken, speak)
     engines = sorted({voice.engine for voice in voices})
-    notes.append(f"{made[SPOKEN[0]]} times {order.phrase!r} by {len(voices)} synthetic voices ({', '.join(engines)})")
+    notes.append(
+        f"{made[SPOKEN[0]]} times {order.phrase!r} by {people(voices)} synthetic voices ({', '.join(engines)})"
+    )
     notes.append(f"{made[SPOKEN[1]]} other words, near misses and sentences by the same voices")
     folder = order.work / "speak"
     positives, real = [folder / SPOKEN[0], *order.positives], [*order.negatives, *order.speech]

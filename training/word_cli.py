@@ -46,6 +46,7 @@ def add_word(commands: Any) -> None:
     )
     parser.add_argument("--words", type=Path, metavar="FILE", help="word list instead of the machine's dictionary")
     parser.add_argument("--piper-voices", type=Path, metavar="DIR", help="voices of Piper (or $PIPER_VOICES)")
+    parser.add_argument("--kokoro", type=Path, metavar="DIR", help="Kokoro's model and voices (or $KOKORO)")
     parser.add_argument("--clips", type=_count, metavar="N", help="synthetic clips of the word; twice as many others")
     parser.add_argument("--epochs", type=_count, metavar="N", help="rounds of --epoch-batches (default: 20)")
     parser.add_argument("--epoch-batches", type=_count, metavar="N", help="of 2.55 s of every stream")
@@ -89,6 +90,7 @@ def run(arguments: argparse.Namespace) -> None:
         tuple(arguments.speech),
         arguments.words,
         arguments.piper_voices,
+        arguments.kokoro,
         size,
         arguments.seed,
         arguments.fa_per_hour,

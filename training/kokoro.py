@@ -1,0 +1,140 @@
+"""Kokoro's voices: a text, a voice and a pace in, natural speech out.
+
+Kokoro-82M is an open model (Apache-2.0) with some fifty voices. A voice of it is a vector, one half of which is the
+timbre and the other the manner of speaking (StyleTTS 2; Li et al., NeurIPS 2023), so two voices make others: the mean
+of both, or the timbre of one with the manner of the other. Each says English with the accents that espeak-ng knows.
+
+It runs in this process, on ONNX Runtime, since to load the model takes longer than to say a word.
+"""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.frontend import FloatArray
+from training.errors import TrainingError
+
+SAMPLE_RATE = 24_000  # Hz
+KOKORO = "KOKORO"  # the environment variable that names the folder
+ACCENTS = ("en-us", "en-gb", "en-us-nyc", "en-gb-x-rp", "en-gb-scotland", "en-us", "en-gb-x-gbclan", "en-029")
+_MEAN, _TIMBRE = "+", "/"  # between the names of two voices
+_HALF = 128  # numbers of a voice: so many are the timbre, as many the manner
+_MELODIES = ("", ",", ".", "!", "?")  # each ends on another tone
+# the number of each is its place, by the model's own config.json; _ stands for none
+_SYMBOLS = (
+    '_;:,.!?__—…"()“” ̃ʣʥʦʨᵝꭧAI_____O_Q_ST__W_Yᵊabcdef_hijklmnopq'
+    "rstuvwxyzɑɐɒæ__βɔɕç_ɖðʤə_ɚɛɜ__ɟ_ɡ______ɥ_ɨɪʝ______ɯɰŋɳɲɴø_ɸθ"  # noqa: RUF001 - IPA
+    "œ__ɹ_ɾɻ_ʁɽʂʃʈʧ_ʊʋ_ʌɣɤ_χʎ___ʒʔ_______ˈˌː___ʰ_ʲ____↓_→↗↘___ᵻ"
+)
+_LONGEST = 500  # phonemes; the model takes 510 with what stands around them
+# what of espeak-ng's is not among them, and what stands for it
+_SPELLED = str.maketrans({"ʲ": "j", "r": "ɹ", "x": "k", "ɬ": "l"})
+
+
+def voices(folder: Path) -> Iterator[str]:
+    """The names of all voices, the model's own first: the folder's path, #, who speaks, @, the accent.
+
+    folder: holds the model (`kokoro*.onnx`) and its voices (`voices*.bin`), as kokoro-onnx publishes them.
+    Raises TrainingError if either is missing, or ONNX Runtime is not installed.
+    """
+    _, styles = _files(folder)
+    if find_spec("onnxruntime") is None:
+        raise TrainingError(
+            f"{folder} is to hold Kokoro's voices, but onnxruntime is not installed (pip install 'chimed[kokoro]')"
+        )
+    own = sorted(_styles(styles))
+    pairs = [
+        *(_MEAN.join(pair) for pair in itertools.combinations(own, 2)),
+        *(_TIMBRE.join(pair) for pair in itertools.permutations(own, 2)),
+    ]
+    for name in own:  # theirs are called af_..., am_... (American) and bf_..., bm_... (British)
+        yield f"{folder}#{name}@{'en-gb' if name.startswith('b') else 'en-us'}"
+    for number, name in enumerate(pairs):
+        yield f"{folder}#{name}@{ACCENTS[number % len(ACCENTS)]}"
+
+
+def people(name: str) -> int:
+    """1 for a voice of the model's own, 0 for one that was made of two."""
+    return int(not any(sign in name.rpartition("#")[2] for sign in (_MEAN, _TIMBRE)))
+
+
+def say(name: str, text: str, rate: float, melody: float) -> tuple[FloatArray, int]:
+    """Samples (-1 to 1) of the text by this voice, with silence around them, and their rate in Hz.
+
+    name: as `voices` gives it; rate: factor on the voice's own; melody: -1 to 1, which of five ways to end.
+    """
+    folder, _, rest = name.rpartition("#")
+    who, _, accent = rest.partition("@")
+    model, styles = _files(Path(folder))
+    ending = _MELODIES[min(int((melody + 1) / 2 * len(_MELODIES)), len(_MELODIES) - 1)]
+    said = phonemes(text, accent) + ending
+    tokens = [number for symbol in said if (number := _SYMBOLS.find(symbol)) > 0][:_LONGEST]
+    style = _style(styles, who)
+    session = _model(model)
+    values = np.array([[0, *tokens, 0]]), style[len(tokens) - 1].astype(np.float32), np.array([rate], np.float32)
+    inputs = {entry.name: value for entry, value in zip(session.get_inputs(), values, strict=True)}
+    samples = np.asarray(session.run(None, inputs)[0], np.float32).ravel()
+    # the louder voices exceed full scale at times
+    return samples / np.float32(max(1.0, np.abs(samples).max(initial=0.0))), SAMPLE_RATE
+
+
+@cache
+def phonemes(text: str, accent: str) -> str:
+    """The text in the model's phonemes, as espeak-ng says it. Raises TrainingError if it does not say it."""
+    command = ["espeak-ng", "-q", "--ipa", "-v", accent, "--", text]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = " ".join(answer.stdout.split()).translate(_SPELLED)
+    if answer.returncode or not said:
+        raise TrainingError(f"espeak-ng does not say how {text!r} is pronounced")
+    return said
+
+
+def _files(folder: Path) -> tuple[Path, Path]:
+    found = []
+    for pattern in ("kokoro*.onnx", "voices*.bin"):
+        paths = sorted(folder.glob(pattern))
+        if not paths:
+            raise TrainingError(f"{folder} holds no {pattern}: Kokoro's model and its voices belong there")
+        found.append(paths[-1])  # without ".int8" in its name, where both are there
+    return found[0], found[1]
+
+
+@cache
+def _styles(path: Path) -> dict[str, FloatArray]:
+    """Each voice: (510, 1, 256), a row for each number of phonemes."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path}: not the voices of Kokoro ({error})") from error
+
+
+def _style(path: Path, who: str) -> FloatArray:
+    styles = _styles(path)
+    for sign in (_MEAN, _TIMBRE):
+        one, found, other = who.partition(sign)
+        if found and sign == _MEAN:
+            return np.asarray((styles[one] + styles[other]) / 2, np.float32)
+        if found:
+            return np.concatenate((styles[one][..., :_HALF], styles[other][..., _HALF:]), axis=-1)
+    return styles[who]
+
+
+@cache
+def _model(path: Path) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # `speak` says as many texts at once as there are cores
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its own classes share no base but this one
+        raise TrainingError(f"{path}: not the model of Kokoro ({error})") from error

@@ -9,7 +9,6 @@ It runs in this process, on ONNX Runtime, since to load the model takes longer t
 
 from __future__ import annotations
 
-import itertools
 import subprocess
 from collections.abc import Iterator
 from functools import cache
@@ -26,6 +25,8 @@ SAMPLE_RATE = 24_000  # Hz
 KOKORO = "KOKORO"  # the environment variable that names the folder
 ACCENTS = ("en-us", "en-gb", "en-us-nyc", "en-gb-x-rp", "en-gb-scotland", "en-us", "en-gb-x-gbclan", "en-029")
 _MEAN, _TIMBRE = "+", "/"  # between the names of two voices
+# whom a voice is paired with: those so many places further in the sorted list, in which like voices stand together
+_PARTNERS = {_MEAN: (1, 5, 11, 17), _TIMBRE: (3, 7, 13, 23)}
 _HALF = 128  # numbers of a voice: so many are the timbre, as many the manner
 _MELODIES = ("", ",", ".", "!", "?")  # each ends on another tone
 # the number of each is its place, by the model's own config.json; _ stands for none
@@ -52,12 +53,15 @@ def voices(folder: Path) -> Iterator[str]:
         )
     own = sorted(_styles(styles))
     pairs = [
-        *(_MEAN.join(pair) for pair in itertools.combinations(own, 2)),
-        *(_TIMBRE.join(pair) for pair in itertools.permutations(own, 2)),
+        sign.join(sorted(pair) if sign == _MEAN else pair)
+        for sign, steps in _PARTNERS.items()
+        for step in steps
+        for pair in zip(own, own[step % len(own) :] + own[: step % len(own)], strict=True)
+        if pair[0] != pair[1]
     ]
     for name in own:  # theirs are called af_..., am_... (American) and bf_..., bm_... (British)
         yield f"{folder}#{name}@{'en-gb' if name.startswith('b') else 'en-us'}"
-    for number, name in enumerate(pairs):
+    for number, name in enumerate(dict.fromkeys(pairs)):
         yield f"{folder}#{name}@{ACCENTS[number % len(ACCENTS)]}"
 
 

@@ -1,61 +1,215 @@
-"""A word that other engines know, too: who hears it, and who fires at other speech, on the same sound.
+"""A word that other engines know, too: who hears it, and who fires at other speech, on the same sound, in one run.
 
-    python tests/bench_words.py alexa.npz --positives alexa --speech talk [--noise rooms] [--thresholds 0.9 0.95]
+    python tests/bench_words.py alexa.npz --positives alexa --speech talk [--noise rooms] [--plot curves.png]
 
 Each engine hears one stream of all recordings of the word, 2 s of a quiet room (or of noise at 10 dB) before each and
-1.5 s after it, then one stream of the speech, in blocks of 80 ms: the others at their own default threshold, chimed at
-each that is given. Only recordings count that chimed's training left out; what the others' authors trained on is not
-known, so they may know some of them.
+1.5 s after it, then one stream of the speech, in blocks of 80 ms; each block has a score, so that one run tells what
+any threshold gives. Beside chimed's models: pymicro-wakeword and pyopen-wakeword, where they know the word, and
+PocketSphinx's keyphrase search, which hears each recording whole. Only recordings count that chimed's training left
+out (with --all-positives: all of the word); what the others' authors trained on is not known, so they may know some.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soxr
-from bench_engines import BLOCK, ENGINES, Push
+from bench_engines import BLOCK
 
-from model.detector import Detector
+from model.detector import Scorer
 from model.frontend import SAMPLE_RATE, Samples
 from model.modelfile import load
 from training import corpus
 from training.rates import Rate
 from training.trials import LATE_SECONDS, PAUSE_SECONDS, QUIET_DBFS, background, place
 
-OTHERS = ("pymicro-wakeword", "pyopen-wakeword")
 APART = 1.0  # s; what fires again sooner fires at the same thing
+HOURLY = (0.5, 1.0, 2.0, 5.0)  # false accepts at which misses are listed
+SPHINX_RATE = 16_000
+SPHINX_LOWEST = 1e-60  # far below any useful threshold of the search: what it finds has a probability of its own
+
+# a block in, its highest score out
+Push = Callable[[Samples], float]
+# pieces of sound in; for each the seconds in it and the scores
+Listen = Callable[[Iterable[Samples]], Iterator[tuple[np.ndarray, np.ndarray]]]
 
 
-def fires(push: Push, rate: int, sound: Iterator[Samples]) -> Iterator[tuple[int, float]]:
-    """Number of the piece (44.1 kHz) and the second in it, counted from its beginning, at which the engine fires."""
-    last, heard = -APART, 0.0
-    size = round(BLOCK * rate)
-    pending = np.empty(0, np.int16)
-    for number, piece in enumerate(sound):
-        begin = heard + len(pending) / rate
-        resampled = piece if rate == SAMPLE_RATE else soxr.resample(piece, SAMPLE_RATE, rate)
-        pending = np.concatenate((pending, resampled))
-        for start in range(0, len(pending) - size + 1, size):
-            heard += BLOCK
-            if push(pending[start : start + size]) and heard - last >= APART:
-                last = heard
-                yield number, heard - begin
-        pending = pending[len(pending) // size * size :]
+@dataclass(frozen=True)
+class Engine:
+    """name: for the table; threshold: its default; new: what makes a fresh ear for a stream."""
+
+    name: str
+    threshold: float
+    new: Callable[[], Listen]
 
 
-def engines(arguments: argparse.Namespace) -> Iterator[tuple[str, int, Push]]:
-    """Name, sample rate and ear of each; anew for each stream."""
-    model = load(arguments.model)
-    for threshold in arguments.thresholds or [model.threshold]:
-        detector = Detector([dataclasses.replace(model, threshold=threshold)])
-        yield f"chimed at {threshold:g}", SAMPLE_RATE, lambda block, to=detector: [each.word for each in to.push(block)]
-    for name in OTHERS:
-        yield (name, *ENGINES[name](1))
+def blockwise(rate: int, push: Push) -> Listen:
+    """An ear for a stream that goes on from piece to piece."""
+
+    def listen(sound: Iterable[Samples]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        size = round(BLOCK * rate)
+        pending = np.empty(0, np.int16)
+        for piece in sound:
+            resampled = piece if rate == SAMPLE_RATE else soxr.resample(piece, SAMPLE_RATE, rate)
+            begin = -len(pending) / rate
+            pending = np.concatenate((pending, resampled))
+            starts = range(0, len(pending) - size + 1, size)
+            scores = np.array([push(pending[start : start + size]) for start in starts])
+            yield begin + BLOCK * np.arange(1, len(scores) + 1), scores
+            pending = pending[len(starts) * size :]
+
+    return listen
+
+
+def chimed(path: Path) -> Engine:
+    """The gate's running mean of the posterior."""
+    model = load(path)
+
+    def new() -> Listen:
+        scorer = Scorer([model])
+        last = np.zeros(model.smoothing - 1)
+
+        def push(block: Samples) -> float:
+            nonlocal last
+            values = np.concatenate((last, scorer.push(block).posteriors[0]))
+            last = values[len(values) - len(last) :]
+            means = np.convolve(values, np.full(model.smoothing, 1 / model.smoothing), "valid")
+            return float(means.max(initial=0.0))
+
+        return blockwise(SAMPLE_RATE, push)
+
+    return Engine(path.stem, model.threshold, new)
+
+
+def pymicro(word: str) -> Engine | None:
+    """microWakeWord's, if it has a model of the word."""
+    from pymicro_wakeword import MicroWakeWord, MicroWakeWordFeatures, Model
+
+    known = {model.value: model for model in Model}
+    if (builtin := known.get(word.replace(" ", "_"))) is None:
+        return None
+
+    def new() -> Listen:
+        front_end, model = MicroWakeWordFeatures(), MicroWakeWord.from_builtin(builtin)
+
+        def push(block: Samples) -> float:
+            columns = front_end.process_streaming(block.tobytes())
+            return max((model.process_streaming_prob(column) or 0.0 for column in columns), default=0.0)
+
+        return blockwise(16_000, push)
+
+    return Engine("pymicro-wakeword", MicroWakeWord.from_builtin(builtin).probability_cutoff, new)
+
+
+def pyopen(word: str) -> Engine | None:
+    """openWakeWord's, if it has a model of the word."""
+    from pyopen_wakeword import Model, OpenWakeWord, OpenWakeWordFeatures
+
+    known = {model.value: model for model in Model}
+    if (builtin := known.get(word.replace(" ", "_"))) is None:
+        return None
+
+    def new() -> Listen:
+        front_end, model = OpenWakeWordFeatures.from_builtin(), OpenWakeWord.from_builtin(builtin)
+
+        def push(block: Samples) -> float:
+            found = (
+                each for part in front_end.process_streaming(block.tobytes()) for each in model.process_streaming(part)
+            )
+            return max(found, default=0.0)
+
+        return blockwise(16_000, push)
+
+    return Engine("pyopen-wakeword", 0.5, new)
+
+
+def sphinx(word: str) -> Engine:
+    """PocketSphinx's keyphrase search. It has no default that suits all words, so only its curve counts."""
+    from pocketsphinx import Decoder
+
+    def new() -> Listen:
+        decoder = Decoder(lm=None, keyphrase=word, kws_threshold=SPHINX_LOWEST, loglevel="FATAL")
+
+        def listen(sound: Iterable[Samples]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for piece in sound:
+                decoder.start_utt()
+                decoder.process_raw(soxr.resample(piece, SAMPLE_RATE, SPHINX_RATE).tobytes(), full_utt=True)
+                decoder.end_utt()
+                found = list(decoder.seg()) if decoder.hyp() else []
+                yield np.array([each.end_frame / 100 for each in found]), np.array([each.prob for each in found])
+
+        return listen
+
+    return Engine("PocketSphinx", float("nan"), new)
+
+
+def peaks(engine: Engine, placed: Sequence[tuple[Samples, int, int]]) -> np.ndarray:
+    """(words,) the highest score while each word could be heard."""
+    heard = engine.new()(samples for samples, _, _ in placed)
+    found = []
+    for (_, start, end), (seconds, scores) in zip(placed, heard, strict=True):
+        inside = (seconds >= start / SAMPLE_RATE) & (seconds <= end / SAMPLE_RATE + LATE_SECONDS)
+        found.append(scores[inside].max(initial=0.0))
+    return np.array(found)
+
+
+def scored(engine: Engine, pieces: Sequence[Samples]) -> tuple[np.ndarray, np.ndarray]:
+    """Where in a stream of the pieces, s, the engine gave which score."""
+    begin, seconds, scores = 0.0, [], []
+    for piece, (at, score) in zip(pieces, engine.new()(iter(pieces)), strict=True):
+        seconds.append(begin + at)
+        scores.append(score)
+        begin += len(piece) / SAMPLE_RATE
+    return np.concatenate(seconds), np.concatenate(scores)
+
+
+def fires(stream: tuple[np.ndarray, np.ndarray], threshold: float) -> int:
+    """How often it fires: at a score above the threshold, and not again for a second."""
+    count, last = 0, -APART
+    for second in stream[0][stream[1] > threshold].tolist():
+        if second - last >= APART:
+            count, last = count + 1, second
+    return count
+
+
+@dataclass(frozen=True)
+class Result:
+    """words: peaks by condition; streams: by name; hours: likewise."""
+
+    engine: Engine
+    words: dict[str, np.ndarray]
+    streams: dict[str, tuple[np.ndarray, np.ndarray]]
+    hours: dict[str, float]
+
+    def heard(self, condition: str, threshold: float) -> Rate:
+        """How many words."""
+        return Rate(int(np.sum(self.words[condition] > threshold)), len(self.words[condition]))
+
+    def false_accepts(self, name: str, threshold: float) -> Rate:
+        """How often in how many hours."""
+        return Rate(fires(self.streams[name], threshold), self.hours[name])
+
+    def threshold_for(self, hourly: float) -> float:
+        """The lowest from which on it fires no more often at speech."""
+        # one score a second is enough, since it cannot fire more often
+        candidates = np.unique(np.round(np.sort(self.streams["speech"][1])[-4000:], 4))
+        for below, above in zip(candidates[-2::-1], candidates[:0:-1], strict=True):
+            if self.false_accepts("speech", below).value > hourly:
+                return float(above)
+        return float(candidates[0]) if len(candidates) else 0.0
+
+    def curve(self, condition: str) -> list[tuple[float, float]]:
+        """False accepts an hour of speech and the share of words heard, over thresholds."""
+        scores = np.concatenate((self.words[condition], np.sort(self.streams["speech"][1])[-4000:]))
+        grid = np.unique(np.round(scores, 3))
+        grid = grid[:: max(1, len(grid) // 120)]
+        return [(self.false_accepts("speech", t).value, self.heard(condition, t).value) for t in grid]
 
 
 def share(rate: Rate) -> str:
@@ -68,49 +222,99 @@ def hourly(rate: Rate) -> str:
     return f"{rate.value:.2f} [{low:.1f}-{high:.1f}] ({rate.count})"
 
 
+def tables(results: Sequence[Result]) -> Iterator[str]:
+    """At each engine's default; then where all fire equally often."""
+    conditions, streams = list(results[0].words), results[0].hours
+    heads = [f"heard, {name}" for name in conditions] + [f"FA/h, {name} ({t:.2f} h)" for name, t in streams.items()]
+    yield f"| engine, at its default | {' | '.join(heads)} |"
+    yield "| --- " * (1 + len(heads)) + "|"
+    for result in results:
+        threshold = result.engine.threshold
+        if np.isnan(threshold):
+            continue
+        cells = [share(result.heard(name, threshold)) for name in conditions]
+        cells += [hourly(result.false_accepts(name, threshold)) for name in streams]
+        yield f"| {result.engine.name} ({threshold:g}) | {' | '.join(cells)} |"
+    yield ""
+    heads = [f"{rate:g} FA/h of speech" for rate in HOURLY]
+    yield f"| heard: {', '.join(conditions)}; at | {' | '.join(heads)} |"
+    yield "| --- " * (1 + len(heads)) + "|"
+    for result in results:
+        cells = []
+        for rate in HOURLY:
+            threshold = result.threshold_for(rate)
+            shares = " / ".join(f"{result.heard(name, threshold).value:.0%}" for name in conditions)
+            cells.append(f"{shares} ({threshold:.3g})")
+        yield f"| {result.engine.name} | {' | '.join(cells)} |"
+
+
+def draw(results: Sequence[Result], path: Path) -> None:
+    """A curve for each engine and condition, a mark at its default."""
+    from matplotlib.figure import Figure
+
+    lowest = 0.2  # FA/h, where "none" is drawn
+    figure = Figure((7, 4.6), layout="constrained")
+    axes: Any = figure.add_subplot()
+    for number, result in enumerate(results):
+        for condition, line in zip(result.words, ("-", "--", ":", "-."), strict=False):
+            points = np.array(result.curve(condition))
+            label = f"{result.engine.name}, {condition}"
+            axes.step(
+                np.maximum(points[:, 0], lowest), 100 * points[:, 1], line, color=f"C{number}", label=label, lw=1.3
+            )
+            if not np.isnan(threshold := result.engine.threshold):
+                x = max(result.false_accepts("speech", threshold).value, lowest)
+                axes.plot(x, 100 * result.heard(condition, threshold).value, "o", color=f"C{number}", ms=5)
+    axes.set_xscale("log")
+    axes.set_xlim(lowest, 100)
+    axes.set_ylim(0, 102)
+    axes.set_xlabel(
+        f"false accepts per hour of speech (none in {results[0].hours['speech']:.2f} h is drawn at {lowest:g})"
+    )
+    axes.set_ylabel("words heard, %")
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(fontsize=7, loc="lower right")
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
-    """Print a table."""
+    """Print the tables, and draw."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("model", type=Path, metavar="NPZ")
+    parser.add_argument("models", type=Path, nargs="+", metavar="NPZ", help="of one word")
     parser.add_argument("--positives", type=Path, nargs="+", required=True, metavar="DIR")
+    parser.add_argument("--all-positives", action="store_true", help="no training saw any of them")
     parser.add_argument("--speech", type=Path, nargs="+", required=True, metavar="DIR")
     parser.add_argument("--noise", type=Path, nargs="+", default=[], metavar="DIR")
-    parser.add_argument("--thresholds", type=float, nargs="+", metavar="X")
+    parser.add_argument("--plot", type=Path, metavar="PNG")
     parser.add_argument("--work", type=Path, default=Path("work"), metavar="DIR")
     arguments = parser.parse_args()
 
-    def left_out(folders: Sequence[Path], title: str) -> list[Samples]:
+    def left_out(folders: Sequence[Path], title: str, *splits: str) -> list[Samples]:
         if not folders:
             return []
         found = corpus.load(folders, arguments.work / "cache", title)
-        return [found[clip] for clip in found.split("dev", "test")]
+        return [found[clip] for clip in found.split(*splits or ("dev", "test"))]
 
-    words, speech = left_out(arguments.positives, "the word"), left_out(arguments.speech, "speech")
-    sounds = {"speech": speech, "noise": left_out(arguments.noise, "noise")}
+    word = load(arguments.models[0]).word
+    every = ("train", "dev", "test") if arguments.all_positives else ()
+    words = left_out(arguments.positives, "the word", *every)
+    sounds = {"speech": left_out(arguments.speech, "speech"), "noise": left_out(arguments.noise, "noise")}
     pause = background(round(PAUSE_SECONDS * SAMPLE_RATE), QUIET_DBFS, np.random.default_rng(0)).astype(np.int16)
-    rows: dict[str, list[str]] = {}
-    for snr in (None, 10.0):
-        placed = [place(word, np.random.default_rng([0, number]), snr) for number, word in enumerate(words)]
-        for engine, rate, push in engines(arguments):
-            heard = set()
-            for number, second in fires(push, rate, (samples for samples, _, _ in placed)):
-                _, start, end = placed[number]
-                if start / SAMPLE_RATE <= second <= end / SAMPLE_RATE + LATE_SECONDS:
-                    heard.add(number)
-            rows.setdefault(engine, []).append(share(Rate(len(heard), len(words))))
-    heads = []
-    for name, sound in sounds.items():
-        if not sound:
-            continue
-        hours = sum(len(each) + len(pause) for each in sound) / SAMPLE_RATE / 3600
-        heads.append(f"FA/h, {name} ({hours:.2f} h)")
-        for engine, rate, push in engines(arguments):
-            count = sum(1 for _ in fires(push, rate, chain.from_iterable((each, pause) for each in sound)))
-            rows[engine].append(hourly(Rate(count, hours)))
-    print(f"| engine | heard, quiet | heard, 10 dB | {' | '.join(heads)} |")
-    print("| --- " * (3 + len(heads)) + "|")
-    for engine, cells in rows.items():
-        print(f"| {engine} | {' | '.join(cells)} |")
+    pieces = {
+        name: list(chain.from_iterable((each, pause) for each in sound)) for name, sound in sounds.items() if sound
+    }
+    hours = {name: sum(map(len, each)) / SAMPLE_RATE / 3600 for name, each in pieces.items()}
+    placed = {
+        name: [place(each, np.random.default_rng([0, number]), snr) for number, each in enumerate(words)]
+        for name, snr in (("quiet", None), ("10 dB", 10.0))
+    }
+    results = []
+    for engine in filter(None, [*map(chimed, arguments.models), pymicro(word), pyopen(word), sphinx(word)]):
+        heard = {name: peaks(engine, trials) for name, trials in placed.items()}
+        results.append(Result(engine, heard, {name: scored(engine, each) for name, each in pieces.items()}, hours))
+    print("\n".join(tables(results)))
+    if arguments.plot:
+        draw(results, arguments.plot)
 
 
 if __name__ == "__main__":

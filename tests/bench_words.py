@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,14 @@ from model.detector import Scorer
 from model.frontend import SAMPLE_RATE, Samples
 from model.modelfile import load
 from training import corpus
+from training.align import FRAME_SECONDS, SPHINX_RATE, decode
+from training.firing import smooth
 from training.rates import Rate
 from training.trials import LATE_SECONDS, PAUSE_SECONDS, QUIET_DBFS, background, place
 
+LEFT_OUT = ("dev", "test")  # what a training hears nothing of
 APART = 1.0  # s; what fires again sooner fires at the same thing
 HOURLY = (0.5, 1.0, 2.0, 5.0)  # false accepts at which misses are listed
-SPHINX_RATE = 16_000
 SPHINX_LOWEST = 1e-60  # far below any useful threshold of the search: what it finds has a probability of its own
 
 # a block in, its highest score out
@@ -79,20 +82,23 @@ def chimed(path: Path) -> Engine:
             nonlocal last
             values = np.concatenate((last, scorer.push(block).posteriors[0]))
             last = values[len(values) - len(last) :]
-            means = np.convolve(values, np.full(model.smoothing, 1 / model.smoothing), "valid")
-            return float(means.max(initial=0.0))
+            return float(smooth(values, model.smoothing)[len(last) :].max(initial=0.0))
 
         return blockwise(SAMPLE_RATE, push)
 
     return Engine(path.stem, model.threshold, new)
 
 
+def model_of(word: str, known: Iterable[Any]) -> Any:
+    """That of the models that an engine brings; None if it has none of the word."""
+    return next((model for model in known if model.value == word.replace(" ", "_")), None)
+
+
 def pymicro(word: str) -> Engine | None:
     """microWakeWord's, if it has a model of the word."""
     from pymicro_wakeword import MicroWakeWord, MicroWakeWordFeatures, Model
 
-    known = {model.value: model for model in Model}
-    if (builtin := known.get(word.replace(" ", "_"))) is None:
+    if (builtin := model_of(word, Model)) is None:
         return None
 
     def new() -> Listen:
@@ -111,8 +117,7 @@ def pyopen(word: str) -> Engine | None:
     """openWakeWord's, if it has a model of the word."""
     from pyopen_wakeword import Model, OpenWakeWord, OpenWakeWordFeatures
 
-    known = {model.value: model for model in Model}
-    if (builtin := known.get(word.replace(" ", "_"))) is None:
+    if (builtin := model_of(word, Model)) is None:
         return None
 
     def new() -> Listen:
@@ -138,11 +143,10 @@ def sphinx(word: str) -> Engine:
 
         def listen(sound: Iterable[Samples]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             for piece in sound:
-                decoder.start_utt()
-                decoder.process_raw(soxr.resample(piece, SAMPLE_RATE, SPHINX_RATE).tobytes(), full_utt=True)
-                decoder.end_utt()
+                decode(decoder, soxr.resample(piece, SAMPLE_RATE, SPHINX_RATE).tobytes())
                 found = list(decoder.seg()) if decoder.hyp() else []
-                yield np.array([each.end_frame / 100 for each in found]), np.array([each.prob for each in found])
+                ends = np.array([each.end_frame * FRAME_SECONDS for each in found])
+                yield ends, np.array([each.prob for each in found])
 
         return listen
 
@@ -178,7 +182,7 @@ def fires(stream: tuple[np.ndarray, np.ndarray], threshold: float) -> int:
     return count
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
     """words: peaks by condition; streams: by name; hours: likewise."""
 
@@ -195,10 +199,14 @@ class Result:
         """How often in how many hours."""
         return Rate(fires(self.streams[name], threshold), self.hours[name])
 
+    @cached_property
+    def _highest(self) -> np.ndarray:
+        """The highest scores of speech, ascending: blocks enough for hundreds of firings."""
+        return np.sort(self.streams["speech"][1])[-4000:]
+
     def threshold_for(self, hourly: float) -> float:
         """The lowest from which on it fires no more often at speech."""
-        # one score a second is enough, since it cannot fire more often
-        candidates = np.unique(np.round(np.sort(self.streams["speech"][1])[-4000:], 4))
+        candidates = np.unique(np.round(self._highest, 4))
         for below, above in zip(candidates[-2::-1], candidates[:0:-1], strict=True):
             if self.false_accepts("speech", below).value > hourly:
                 return float(above)
@@ -206,8 +214,7 @@ class Result:
 
     def curve(self, condition: str) -> list[tuple[float, float]]:
         """False accepts an hour of speech and the share of words heard, over thresholds."""
-        scores = np.concatenate((self.words[condition], np.sort(self.streams["speech"][1])[-4000:]))
-        grid = np.unique(np.round(scores, 3))
+        grid = np.unique(np.round(np.concatenate((self.words[condition], self._highest)), 3))
         grid = grid[:: max(1, len(grid) // 120)]
         return [(self.false_accepts("speech", t).value, self.heard(condition, t).value) for t in grid]
 
@@ -289,16 +296,16 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("work"), metavar="DIR")
     arguments = parser.parse_args()
 
-    def left_out(folders: Sequence[Path], title: str, *splits: str) -> list[Samples]:
+    def recordings(folders: Sequence[Path], title: str, splits: Sequence[str] = LEFT_OUT) -> list[Samples]:
         if not folders:
             return []
         found = corpus.load(folders, arguments.work / "cache", title)
-        return [found[clip] for clip in found.split(*splits or ("dev", "test"))]
+        return [found[clip] for clip in found.split(*splits)]
 
     word = load(arguments.models[0]).word
-    every = ("train", "dev", "test") if arguments.all_positives else ()
-    words = left_out(arguments.positives, "the word", *every)
-    sounds = {"speech": left_out(arguments.speech, "speech"), "noise": left_out(arguments.noise, "noise")}
+    splits = ("train", *LEFT_OUT) if arguments.all_positives else LEFT_OUT
+    words = recordings(arguments.positives, "the word", splits)
+    sounds = {"speech": recordings(arguments.speech, "speech"), "noise": recordings(arguments.noise, "noise")}
     pause = background(round(PAUSE_SECONDS * SAMPLE_RATE), QUIET_DBFS, np.random.default_rng(0)).astype(np.int16)
     pieces = {
         name: list(chain.from_iterable((each, pause) for each in sound)) for name, sound in sounds.items() if sound

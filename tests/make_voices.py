@@ -11,6 +11,7 @@ So the real programs can be driven, and every option that reaches them be heard.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,6 @@ def network(speakers: int) -> Any:
         ("Mul", ["hum", "half"], "softer"),
         ("Reshape", ["softer", "shape"], "output"),
     ]
-    nodes = [helper.make_node(name, read, [made], **{"to": to[0]} if to else {}) for name, read, made, *to in steps]
     inputs = [
         helper.make_tensor_value_info("input", TensorProto.INT64, [1, None]),
         helper.make_tensor_value_info("input_lengths", TensorProto.INT64, [1]),
@@ -69,6 +69,12 @@ def network(speakers: int) -> Any:
     if speakers > 1:
         inputs.append(helper.make_tensor_value_info("sid", TensorProto.INT64, [1]))
     output = helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 1, 1, None])
+    return model(steps, constants, inputs, output)
+
+
+def model(steps: Sequence[Any], constants: Mapping[str, Any], inputs: Sequence[Any], output: Any) -> Any:
+    """The network of these steps: operation, what it reads, what it makes, and to which type it casts."""
+    nodes = [helper.make_node(name, read, [made], **{"to": to[0]} if to else {}) for name, read, made, *to in steps]
     stored = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "hum", inputs, [output], stored)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
@@ -118,18 +124,13 @@ def kokoro() -> Any:
         ("Sin", ["phase"], "hum"),
         ("Mul", ["hum", "loudness"], "audio"),
     ]
-    nodes = [helper.make_node(name, read, [made], **{"to": to[0]} if to else {}) for name, read, made, *to in steps]
     inputs = [
         helper.make_tensor_value_info("tokens", TensorProto.INT64, [1, None]),
         helper.make_tensor_value_info("style", TensorProto.FLOAT, [1, 256]),
         helper.make_tensor_value_info("speed", TensorProto.FLOAT, [1]),
     ]
     output = helper.make_tensor_value_info("audio", TensorProto.FLOAT, [None])
-    stored = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
-    graph = helper.make_graph(nodes, "hum", inputs, [output], stored)
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
-    onnx.checker.check_model(made)
-    return made
+    return model(steps, constants, inputs, output)
 
 
 def styles() -> dict[str, Any]:

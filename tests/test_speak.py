@@ -172,7 +172,7 @@ def test_kokoros_voices_and_those_made_of_two_speak_with_their_timbre_and_manner
     assert set(heard) == set(expected)
     for name, (hertz, loudness) in expected.items():
         assert heard[name] == pytest.approx((hertz, loudness), rel=0.02), name
-    assert [kokoro.people(name) for name in names] == [1, 1, 0, 0, 0]
+    assert [kokoro.is_own(name) for name in names] == [True, True, False, False, False]
 
 
 @needs_espeak

@@ -82,7 +82,7 @@ def find_voices(piper: Path | None = None, kokoro_folder: Path | None = None) ->
 
 def people(voices: list[Voice]) -> int:
     """How many of the voices are an engine's own, and not made of two others."""
-    return sum(voice.engine != "kokoro" or kokoro.people(voice.name) for voice in voices)
+    return sum(voice.engine != "kokoro" or kokoro.is_own(voice.name) for voice in voices)
 
 
 def shares(voices: list[Voice]) -> dict[str, float]:

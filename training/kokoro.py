@@ -10,6 +10,7 @@ It runs in this process, on ONNX Runtime, since to load the model takes longer t
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
@@ -23,7 +24,7 @@ from training.errors import TrainingError
 
 SAMPLE_RATE = 24_000  # Hz
 KOKORO = "KOKORO"  # the environment variable that names the folder
-ACCENTS = ("en-us", "en-gb", "en-us-nyc", "en-gb-x-rp", "en-gb-scotland", "en-us", "en-gb-x-gbclan", "en-029")
+_ACCENTS = ("en-us", "en-gb", "en-us-nyc", "en-gb-x-rp", "en-gb-scotland", "en-us", "en-gb-x-gbclan", "en-029")
 _MEAN, _TIMBRE = "+", "/"  # between the names of two voices
 # whom a voice is paired with: those so many places further in the sorted list, in which like voices stand together
 _PARTNERS = {_MEAN: (1, 5, 11, 17), _TIMBRE: (3, 7, 13, 23)}
@@ -35,6 +36,7 @@ _SYMBOLS = (
     "rstuvwxyzɑɐɒæ__βɔɕç_ɖðʤə_ɚɛɜ__ɟ_ɡ______ɥ_ɨɪʝ______ɯɰŋɳɲɴø_ɸθ"  # noqa: RUF001 - IPA
     "œ__ɹ_ɾɻ_ʁɽʂʃʈʧ_ʊʋ_ʌɣɤ_χʎ___ʒʔ_______ˈˌː___ʰ_ʲ____↓_→↗↘___ᵻ"
 )
+_loading = threading.Lock()  # or each of the threads that `speak` starts would load the model
 _LONGEST = 500  # phonemes; the model takes 510 with what stands around them
 # what of espeak-ng's is not among them, and what stands for it
 _SPELLED = str.maketrans({"ʲ": "j", "r": "ɹ", "x": "k", "ɬ": "l"})
@@ -62,12 +64,12 @@ def voices(folder: Path) -> Iterator[str]:
     for name in own:  # theirs are called af_..., am_... (American) and bf_..., bm_... (British)
         yield f"{folder}#{name}@{'en-gb' if name.startswith('b') else 'en-us'}"
     for number, name in enumerate(dict.fromkeys(pairs)):
-        yield f"{folder}#{name}@{ACCENTS[number % len(ACCENTS)]}"
+        yield f"{folder}#{name}@{_ACCENTS[number % len(_ACCENTS)]}"
 
 
-def people(name: str) -> int:
-    """1 for a voice of the model's own, 0 for one that was made of two."""
-    return int(not any(sign in name.rpartition("#")[2] for sign in (_MEAN, _TIMBRE)))
+def is_own(name: str) -> bool:
+    """Whether it is a voice of the model's own, and not made of two."""
+    return not any(sign in name.rpartition("#")[2] for sign in _PARTNERS)
 
 
 def say(name: str, text: str, rate: float, melody: float) -> tuple[FloatArray, int]:
@@ -81,9 +83,9 @@ def say(name: str, text: str, rate: float, melody: float) -> tuple[FloatArray, i
     ending = _MELODIES[min(int((melody + 1) / 2 * len(_MELODIES)), len(_MELODIES) - 1)]
     said = phonemes(text, accent) + ending
     tokens = [number for symbol in said if (number := _SYMBOLS.find(symbol)) > 0][:_LONGEST]
-    style = _style(styles, who)
-    session = _model(model)
-    values = np.array([[0, *tokens, 0]]), style[len(tokens) - 1].astype(np.float32), np.array([rate], np.float32)
+    with _loading:
+        session = _session(model)
+    values = np.array([[0, *tokens, 0]]), _style(styles, who, len(tokens)), np.array([rate], np.float32)
     inputs = {entry.name: value for entry, value in zip(session.get_inputs(), values, strict=True)}
     samples = np.asarray(session.run(None, inputs)[0], np.float32).ravel()
     # the louder voices exceed full scale at times
@@ -101,6 +103,7 @@ def phonemes(text: str, accent: str) -> str:
     return said
 
 
+@cache
 def _files(folder: Path) -> tuple[Path, Path]:
     found = []
     for pattern in ("kokoro*.onnx", "voices*.bin"):
@@ -121,19 +124,23 @@ def _styles(path: Path) -> dict[str, FloatArray]:
         raise TrainingError(f"{path}: not the voices of Kokoro ({error})") from error
 
 
-def _style(path: Path, who: str) -> FloatArray:
-    styles = _styles(path)
-    for sign in (_MEAN, _TIMBRE):
-        one, found, other = who.partition(sign)
-        if found and sign == _MEAN:
-            return np.asarray((styles[one] + styles[other]) / 2, np.float32)
-        if found:
-            return np.concatenate((styles[one][..., :_HALF], styles[other][..., _HALF:]), axis=-1)
-    return styles[who]
+def _style(path: Path, who: str, length: int) -> FloatArray:
+    """(1, 256) of a voice for so many phonemes."""
+
+    def row(name: str) -> FloatArray:
+        return np.asarray(_styles(path)[name][length - 1], np.float32)
+
+    if _MEAN in who:
+        one, other = map(row, who.split(_MEAN))
+        return (one + other) / np.float32(2)
+    if _TIMBRE in who:
+        timbre, manner = map(row, who.split(_TIMBRE))
+        return np.concatenate((timbre[:, :_HALF], manner[:, _HALF:]), axis=1)
+    return row(who)
 
 
 @cache
-def _model(path: Path) -> Any:
+def _session(path: Path) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

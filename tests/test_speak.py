@@ -197,7 +197,7 @@ def test_kokoros_folder_may_be_named_by_the_environment_and_has_its_share(monkey
     found = shares([Voice("espeak-ng", "en-us"), *many[:2], *made])
     assert found == shares([Voice("espeak-ng", "en-us"), *many[:2]])
     assert found["kokoro"] == pytest.approx(0.2)
-    assert shares([Voice("espeak-ng", "en-us"), *many])["kokoro"] == 0.25
+    assert shares([Voice("espeak-ng", "en-us"), *many])["kokoro"] == 0.5
     assert shares(many) == {"kokoro": 1.0}
 
 

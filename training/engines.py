@@ -29,8 +29,8 @@ _FLITE_PITCH = {"kal": 95, "kal16": 95, "awb": 120, "rms": 95, "slt": 175}  # Hz
 # how often each speaks beside the others: espeak-ng has many voices but one manner, festival is slow
 _SHARES = {"espeak-ng": 0.5, "flite": 0.45, "festival": 0.02}
 _OTHERS_PEOPLE = 8  # independent voices of the three above, together
-# at most: Piper's voices are of one kind as well, and Kokoro takes twenty times as long as the others
-_MOST = {"piper": 0.8, "kokoro": 0.25}
+# at most: Piper's voices are of one kind as well, and Kokoro's, as often as all others, did best (training/RESULTS.md)
+_MOST = {"piper": 0.8, "kokoro": 0.5}
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,10 @@ def test_fine_tuning_begins_where_the_model_file_ended(plan, trained, tmp_path) 
 
 
 def test_phones_are_learnt_beside_the_word_and_left_out_of_the_model(plan, tmp_path) -> None:
-    """Every positive is one phone, which is all of the word; the network soon knows when it sounds. The loss by events takes over half-way."""
+    """Every positive is one phone, all of the word; the network soon knows when it sounds.
+
+    The loss by events takes over half-way.
+    """
     pytest.importorskip("pocketsphinx", reason="PocketSphinx, the extra [stitch], is not installed")
     folders = PhonesKnown(
         **{name: getattr(plan.folders, name) for name in ("positives", "spoken", "speech", "noise", "cache")}

@@ -157,15 +157,15 @@ def _speak(word: str, work: Path, count: int, seed: int) -> Path:
     """The folder in which synthetic voices say the word and `count` other things; made once."""
     import re
 
+    from training.engines import find_voices
     from training.speak import MANIFEST, speak_corpus
     from training.vocabulary import handful, vocabulary
 
     folder: Path = work / f"spoken-{re.sub(r'[^a-z0-9]+', '-', word.lower())}-{count}-{seed}"
     if not (folder / "negatives" / MANIFEST).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        listed = folder / "words.txt"
         # words of a phrase are drawn one by one
         known = [text for text in vocabulary(word) if " " not in text]
-        listed.write_text("\n".join(handful(word, known, WORDS, seed)))
-        speak_corpus(word, folder, max(1, count // 2), count, seed, listed)
+        words = handful(word, known, WORDS, seed)
+        speak_corpus(word, folder, max(1, count // 2), count, seed, find_voices(), words)
     return folder

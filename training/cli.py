@@ -10,7 +10,8 @@ from pathlib import Path
 
 
 def _speak(arguments: argparse.Namespace) -> None:
-    from training.speak import speak_corpus
+    from training.engines import find_voices
+    from training.speak import speak_corpus, vocabulary_of
 
     speak_corpus(
         arguments.phrase,
@@ -18,9 +19,8 @@ def _speak(arguments: argparse.Namespace) -> None:
         arguments.positives,
         arguments.negatives,
         arguments.seed,
-        arguments.words,
-        arguments.piper_voices,
-        arguments.kokoro,
+        find_voices(arguments.piper_voices, arguments.kokoro),
+        vocabulary_of(arguments.words),
     )
 
 

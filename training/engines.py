@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -80,12 +80,12 @@ def find_voices(piper: Path | None = None, kokoro_folder: Path | None = None) ->
     return voices
 
 
-def people(voices: list[Voice]) -> int:
+def people(voices: Sequence[Voice]) -> int:
     """How many of the voices are an engine's own, and not made of two others."""
     return sum(voice.engine != "kokoro" or kokoro.is_own(voice.name) for voice in voices)
 
 
-def shares(voices: list[Voice]) -> dict[str, float]:
+def shares(voices: Sequence[Voice]) -> dict[str, float]:
     """How much each engine speaks; they add up to one, whichever engines there are.
 
     The shares of Piper and of Kokoro grow with their speakers, against the eight people that the others amount to.

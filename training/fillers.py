@@ -6,6 +6,7 @@ A model trained on these alone hears the word, but has met no real room; the mod
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ LEVEL = 0.03  # of full scale, root mean square: -30 dBFS
 _NAMES = ("white", "between", "pink", "dark", "brown", "hum-50", "hum-60")  # in the order of `scenes.colours`
 
 
-def speak_sentences(folder: Path, words: list[str], voices: list[Voice], count: int, seed: int) -> None:
+def speak_sentences(folder: Path, words: Sequence[str], voices: Sequence[Voice], count: int, seed: int) -> None:
     """Write so many spoken sentences into the folder."""
     rng = np.random.default_rng([seed, 1])
     tqdm.write("no speech was given: synthetic voices read sentences")

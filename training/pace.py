@@ -15,7 +15,7 @@ from model.frontend import SAMPLE_RATE, FrontEnd
 from model.modelfile import Model
 from model.network import Weights, weight_shapes
 from training.corpus import find
-from training.engines import find_voices, shares
+from training.engines import Voice, shares
 
 if TYPE_CHECKING:
     from training.word import Order
@@ -31,11 +31,11 @@ _ROW = 0.0105  # one stream of one batch
 _WORD = 4.5  # s of audio in which one is tested, in each condition
 
 
-def expected(order: Order) -> dict[str, float]:
-    """Seconds that each step may take."""
+def expected(order: Order, voices: Sequence[Voice]) -> dict[str, float]:
+    """Seconds that each step may take; voices: who speaks."""
     size = order.size
     slow = _slowness()
-    kokoro = shares(find_voices(order.piper, order.kokoro)).get("kokoro", 0.0)
+    kokoro = shares(voices).get("kokoro", 0.0)
     clip = (1 - kokoro) * _CLIP + kokoro * _KOKORO
     real = (*order.negatives, *order.speech)
     hours = _hours((*real, *order.backgrounds)) + (0.0 if real else size.negatives / 4 * 3 / 3600)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from model.frontend import FloatArray
 from training import kokoro
 from training.articulate import ENGINES, articulate, uneven
-from training.engines import Utterance, Voice, command, find_voices, people, shares
+from training.engines import Utterance, Voice, command, people, shares
 from training.errors import TrainingError
 from training.phonetics import near_texts, word_list
 from training.progress import bar
@@ -80,7 +80,7 @@ def draw(texts: Sequence[str], voices: Sequence[Voice], count: int, rng: np.rand
     by_engine: dict[str, list[Voice]] = {}
     for voice in voices:
         by_engine.setdefault(voice.engine, []).append(voice)
-    weights = shares(list(voices))
+    weights = shares(voices)
     engines = list(by_engine)
     utterances = []
     for _ in range(count):
@@ -159,20 +159,16 @@ def speak_corpus(
     positives: int,
     negatives: int,
     seed: int,
-    words: Path | None,
-    piper: Path | None = None,
-    kokoro_folder: Path | None = None,
+    voices: Sequence[Voice],
+    vocabulary: Sequence[str],
     names: tuple[str, str] = ("positives", "negatives"),
 ) -> None:
     """The synthetic part of a training set: `folder`/positives and `folder`/negatives, or other names.
 
     One negative in four is a near miss, one in four a sentence, the rest are words; the same voices say them,
-    or the network would learn "a synthetic voice" instead of the word. words: a word list instead of the machine's;
-    piper, kokoro_folder: the folders of their voices. Raises TrainingError if there is no engine or no word list.
+    or the network would learn "a synthetic voice" instead of the word. vocabulary: the other words (`vocabulary_of`).
     """
     rng = np.random.default_rng(seed)
-    voices = find_voices(piper, kokoro_folder)
-    vocabulary = vocabulary_of(words)
     engines = ", ".join(f"{engine} {share:.0%}" for engine, share in shares(voices).items())
     tqdm.write(f"{people(voices)} voices ({engines}); words near {phrase!r} among {len(vocabulary)} (a minute)")
     near = near_texts(phrase, vocabulary, 150)

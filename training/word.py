@@ -18,7 +18,7 @@ from tqdm import tqdm
 from model.frontend import FrontEnd
 from model.modelfile import Model, load, save
 from training import corpus
-from training.engines import find_voices, people
+from training.engines import Voice, find_voices, people
 from training.errors import TrainingError
 from training.evaluate import CANDIDATES, Evaluation, as_json, evaluate, operating_points
 from training.fillers import speak_sentences, write_noise
@@ -86,11 +86,12 @@ class Outcome:
 def train_word(order: Order) -> Outcome:
     """Do all steps that are not done yet. Raises TrainingError for whatever the user can mend, before it costs time."""
     _check(order)
-    steps = Steps(order.work, expected(order))
+    voices, vocabulary = find_voices(order.piper, order.kokoro), vocabulary_of(order.words)
+    steps = Steps(order.work, expected(order, voices))
     tqdm.write(f"{order.phrase!r}: about {duration(steps.journey.left())} in all; Ctrl-C, and the same command goes on")
     travel(steps.journey)
     try:
-        folders, notes = _material(order, steps)
+        folders, notes = _material(order, steps, voices, vocabulary)
         fitted = _fit(order, steps, folders)
         return _measure(order, steps, folders, fitted, notes)
     finally:
@@ -112,14 +113,13 @@ def _check(order: Order) -> None:
         from training.align import new_decoder, pronunciations
 
         pronunciations(order.phrase, new_decoder())
-    find_voices(order.piper, order.kokoro)
-    vocabulary_of(order.words)
 
 
-def _material(order: Order, steps: Steps) -> tuple[dict[str, tuple[Path, ...]], list[str]]:
+def _material(
+    order: Order, steps: Steps, voices: Sequence[Voice], vocabulary: Sequence[str]
+) -> tuple[dict[str, tuple[Path, ...]], list[str]]:
     """The folders by what they hold, and what a reader of the model's card should know of them."""
     size, notes = order.size, []
-    voices = find_voices(order.piper, order.kokoro)
     listed = [order.words] if order.words else []
     spoken = {
         "phrase": order.phrase,
@@ -138,9 +138,8 @@ def _material(order: Order, steps: Steps) -> tuple[dict[str, tuple[Path, ...]], 
             size.positives,
             size.negatives,
             order.seed,
-            order.words,
-            order.piper,
-            order.kokoro,
+            voices,
+            vocabulary,
             names=SPOKEN,
         )
         return {name: len(list((folder / name).glob("*.flac"))) for name in SPOKEN}
@@ -157,7 +156,7 @@ def _material(order: Order, steps: Steps) -> tuple[dict[str, tuple[Path, ...]], 
 
     def fill(folder: Path) -> Result:
         if not real:
-            count, vocabulary = max(size.negatives // 4, 40), vocabulary_of(order.words)
+            count = max(size.negatives // 4, 40)
             speak_sentences(folder / "spoken-sentences", vocabulary, voices, count, order.seed)
         return {"noise": 0 if noise else write_noise(folder / "coloured-noise", order.seed)}
 

@@ -7,7 +7,6 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from training.errors import TrainingError
 from training.matching import Matching, ways
 from training.phones import NAMES, SILENT, UNKNOWN
 
@@ -76,5 +75,5 @@ def test_a_new_stream_knows_nothing_of_the_last() -> None:
 @pytest.mark.skipif(not find_spec("pocketsphinx"), reason="PocketSphinx is not installed")
 def test_the_dictionary_says_how_it_is_said() -> None:
     assert ways("activate") == (tuple(NUMBERS[name] for name in ACTIVATE[0].split()),)
-    with pytest.raises(TrainingError, match="dictionary"):
-        ways("xyzzyq")
+    assert len({way[-1] for way in ways("hey computer")}) == 1
+    assert ways("xyzzyq") == ()

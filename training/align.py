@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import itertools
 import json
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 SPHINX_RATE = 16_000  # Hz, of its acoustic model
 FRAME_SECONDS = 0.01  # of its alignments
 SILENCE = "SIL"
-_FORMAT = 3  # of the cached files
+_LOCK = "filling.lock"  # in the folder of the cached files
+_FORMAT = 3  # of them
 
 
 @dataclass(frozen=True)
@@ -134,12 +137,18 @@ def cache_key(entries: Sequence[tuple[str, str]], version: int) -> str:
 
 
 def fill(tasks: Mapping[Path, Any], work: Callable[[Any], Any], jobs: int, title: str, unit: str) -> None:
-    """Write each JSON file that is not there yet with what `work` makes of its task; interrupted, go on there."""
-    missing = [(file, task, work) for file, task in tasks.items() if not file.exists()]
-    for file, _, _ in missing:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    for _ in tqdm(in_processes(_write, missing, jobs), total=len(missing), desc=title, unit=unit):
-        pass
+    """Write each JSON file that is not there yet with what `work` makes of its task; interrupted, go on there.
+
+    Two trainings that share a folder of such files do not do the same work: the second one waits for the first.
+    """
+    folders = sorted({file.parent for file in tasks if not file.exists()})
+    with contextlib.ExitStack() as locks:
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+            fcntl.flock(locks.enter_context((folder / _LOCK).open("ab")), fcntl.LOCK_EX)
+        missing = [(file, task, work) for file, task in tasks.items() if not file.exists()]
+        for _ in tqdm(in_processes(_write, missing, jobs), total=len(missing), desc=title, unit=unit):
+            pass
 
 
 def _write(entry: tuple[Path, Any, Callable[[Any], Any]]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -114,9 +113,8 @@ def run(arguments: argparse.Namespace) -> None:
     from model.frontend import FrontEnd
     from model.modelfile import load
     from training.batches import Folders, Plan
-    from training.errors import TrainingError
     from training.fit import Fit, Schedule
-    from training.matching import Ways
+    from training.matching import ways
     from training.scenes import Recipe
     from training.stopping import Stopping
 
@@ -136,19 +134,13 @@ def run(arguments: argparse.Namespace) -> None:
         cache=arguments.work / "cache",
         says=tuple((Path(folder), text) for folder, text in arguments.says),
     )
-    ways: Ways = ()
-    if phones:
-        from training.matching import ways as spelled
-
-        with contextlib.suppress(TrainingError):  # a word that the dictionary lacks is learned without
-            ways = spelled(arguments.word)
     plan = Plan(
         folders,
         FrontEnd(arguments.scaling),
         Recipe(),
         arguments.seed,
         phones_of=arguments.word if phones else None,
-        ways=ways,
+        ways=ways(arguments.word) if phones else (),
         rows=arguments.rows,
         epoch_steps=built or arguments.epoch_batches or Plan.epoch_steps,
         built=arguments.built,

@@ -12,6 +12,7 @@ from itertools import groupby
 
 import numpy as np
 
+from training.errors import TrainingError
 from training.phones import NAMES, SILENT, UNKNOWN
 from training.scenes import Int8Array
 
@@ -19,10 +20,14 @@ Ways = tuple[tuple[int, ...], ...]  # to say a phrase, as numbers of phones
 
 
 def ways(phrase: str) -> Ways:
-    """How PocketSphinx's dictionary says it. Raises TrainingError if it has no such word, or is not installed."""
+    """How PocketSphinx's dictionary says it; none if it has no such word. Raises TrainingError without PocketSphinx."""
     from training.align import new_decoder, pronunciations
 
-    said = pronunciations(phrase, new_decoder())
+    decoder = new_decoder()
+    try:
+        said = pronunciations(phrase, decoder)
+    except TrainingError:
+        return ()
     return tuple(tuple(NAMES.index(phone) for phone in way) for way in said)
 
 

@@ -110,20 +110,16 @@ def test_fine_tuning_begins_where_the_model_file_ended(plan, trained, tmp_path) 
 
 
 def test_phones_are_learnt_beside_the_word_and_left_out_of_the_model(plan, tmp_path) -> None:
-    """Every positive is one phone, all of the word; the network soon knows when it sounds.
-
-    The loss by events takes over half-way.
-    """
+    """Every positive is called EY; the network soon knows when one sounds. The loss by events takes over half-way."""
     pytest.importorskip("pocketsphinx", reason="PocketSphinx, the extra [stitch], is not installed")
     folders = PhonesKnown(
         **{name: getattr(plan.folders, name) for name in ("positives", "spoken", "speech", "noise", "cache")}
     )
-    longer = replace(plan, folders=folders, phones_of="word", ways=((12,),), rows=4, epoch_steps=15)
+    longer = replace(plan, folders=folders, phones_of="word", rows=4, epoch_steps=15)
     schedule = Schedule(epochs=4, learning_rate=4e-3, measure_every=4, averaging=0.9, event_from=0.5)
     model = Fit("word", longer, schedule, tmp_path).run()
     entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert entries[3]["phone_loss"] < 0.7 * entries[0]["phone_loss"]
-    assert entries[3]["match_loss"] < 0.7 * entries[0]["match_loss"]
     assert entries[3]["loss"] != entries[1]["loss"]
     assert set(model.weights.as_dict()) == set(
         Fit("word", plan, SCHEDULE, tmp_path / "plain").model().weights.as_dict()

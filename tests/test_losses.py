@@ -73,11 +73,3 @@ def test_phones_that_are_not_known_do_not_count() -> None:
     expected = (np.log1p(np.exp(-2.0)) + np.log1p(np.exp(-3.0))) / 2
     assert float(losses.phones(logits, phone)) == pytest.approx(expected, rel=1e-4)
     assert float(losses.phones(logits, np.full((1, 3), -1, np.int8))) == 0.0
-
-
-def test_steps_at_which_nothing_matches_count_for_a_fifth_and_unknown_ones_not_at_all() -> None:
-    logits = np.array([[[2.0, 0.0], [0.0, 3.0], [9.0, -9.0]]], np.float32)
-    count = np.array([[0, 1, -1]], np.int8)
-    expected = (0.2 * np.log1p(np.exp(-2.0)) + np.log1p(np.exp(-3.0))) / 1.2
-    assert float(losses.matched(logits, count)) == pytest.approx(expected, rel=1e-4)
-    assert float(losses.matched(logits, np.full((1, 3), -1, np.int8))) == 0.0

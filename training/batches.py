@@ -30,8 +30,6 @@ from model.frontend import (
 )
 from model.network import CARRY
 from training import corpus, phones
-from training.matching import Matching, Ways
-from training.phones import UNKNOWN
 from training.scenes import Int8Array, Labels, Material, Recipe, Scenes, colours
 
 CHUNK_STEPS = 32 * FRAME_STEPS  # 352 steps, 2.55 s
@@ -43,8 +41,8 @@ CHUNK_COLUMNS = CHUNK_STEPS * 4 + CARRY  # 1419
 class Batch(NamedTuple):
     """Rows of streams, side by side.
 
-    columns: (rows, 1419, bins) features; target, weight, phone, event: (rows, 352), see `scenes.Labels`; matched:
-    (rows, 352, 2), see `matching.Matching`; fresh: (rows,), 1 where a stream begins.
+    columns: (rows, 1419, bins) features; target, weight, phone, event: (rows, 352), see `scenes.Labels`; fresh:
+    (rows,), 1 where a stream begins.
     """
 
     columns: FloatArray
@@ -52,7 +50,6 @@ class Batch(NamedTuple):
     weight: FloatArray
     phone: Int8Array
     event: Int8Array
-    matched: Int8Array
     fresh: FloatArray
 
 
@@ -94,7 +91,6 @@ class Folders:
 class Plan:
     """Everything that decides what the batches hold.
 
-    ways: of saying the word, as numbers of phones, if how far into it one is is to be taught, too.
     built: where a data set lies that `build` made; then its examples are the batches, and not scenes. An epoch is
     once through it.
     """
@@ -104,7 +100,6 @@ class Plan:
     recipe: Recipe
     seed: int
     phones_of: str | None = None  # the word, if the phones of all recordings are to be taught beside it
-    ways: Ways = ()
     rows: int = 32
     epoch_steps: int = 250
     built: str | None = None
@@ -124,11 +119,8 @@ def stretched(factor: float) -> DoubleArray:
 class _Row:
     """One stream: scenes, their spectrogram, its scaling."""
 
-    def __init__(
-        self, scenes: Scenes, front_end: FrontEnd, recipe: Recipe, rng: np.random.Generator, ways: Ways
-    ) -> None:
+    def __init__(self, scenes: Scenes, front_end: FrontEnd, recipe: Recipe, rng: np.random.Generator) -> None:
         self._scenes = scenes
-        self._matching = Matching(ways) if ways else None
         self._recipe, self._rng = recipe, rng
         self._spectrogram = StreamingSpectrogram()
         self._scaling = front_end.new_scaling()
@@ -138,8 +130,6 @@ class _Row:
         self._scenes.reset()
         self._spectrogram.reset()
         self._scaling.reset()
-        if self._matching:
-            self._matching.reset()
         floor_db, stretch = (self._rng.uniform(*limits) for limits in (self._recipe.floor_db, self._recipe.vocal_tract))
         if isinstance(self._scaling, LogScaling):
             self._scaling.OFFSET = 10 ** (-floor_db / 10)
@@ -147,7 +137,7 @@ class _Row:
         self._carry: FloatArray | None = None
         self._step = 0
 
-    def chunk(self) -> tuple[FloatArray, Labels, Int8Array]:
+    def chunk(self) -> tuple[FloatArray, Labels]:
         count = CHUNK_SAMPLES + (LOOK_AHEAD if self._carry is None else 0)
         columns = self._spectrogram.push(self._scenes.take(count))
         if self._stretched is not None:
@@ -160,10 +150,7 @@ class _Row:
         self._carry = features[-CARRY:]
         labels = self._scenes.labels(self._step, CHUNK_STEPS)
         self._step += CHUNK_STEPS
-        matched = np.full((CHUNK_STEPS, 2), UNKNOWN, np.int8)
-        if self._matching:
-            matched = self._matching.push(labels.phone)
-        return features, labels, matched
+        return features, labels
 
 
 def epoch(plan: Plan, material: Material, number: int) -> Iterator[Batch]:
@@ -177,7 +164,6 @@ def epoch(plan: Plan, material: Material, number: int) -> Iterator[Batch]:
             plan.front_end,
             plan.recipe,
             np.random.default_rng(seed.spawn(1)[0]),
-            plan.ways,
         )
         for seed in seeds[: plan.rows]
     ]
@@ -187,10 +173,10 @@ def epoch(plan: Plan, material: Material, number: int) -> Iterator[Batch]:
         for row, new in zip(rows, fresh, strict=True):
             if new:
                 row.reset()
-            features, labels, matched = row.chunk()
-            chunks.append((features, *labels, matched))
-        columns, target, weight, phone, event, matched = (np.stack(part) for part in zip(*chunks, strict=True))
-        yield Batch(columns, target, weight, phone, event, matched, fresh.astype(np.float32))
+            features, labels = row.chunk()
+            chunks.append((features, *labels))
+        columns, target, weight, phone, event = (np.stack(part) for part in zip(*chunks, strict=True))
+        yield Batch(columns, target, weight, phone, event, fresh.astype(np.float32))
 
 
 def stream(plan: Plan, first_epoch: int) -> Iterator[Batch]:

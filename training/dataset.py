@@ -62,10 +62,9 @@ def epoch(data: Dataset, front_end: FrontEnd, rows: int, seed: int, number: int)
         columns = np.stack([features(audio, front_end) for audio, _ in examples], axis=1)
         target, weight = (np.stack(part, axis=1) for part in zip(*(targets(y) for _, y in examples), strict=True))
         unknown = np.full(target[0].shape, UNKNOWN, np.int8)  # neither phones nor places of words are stored
-        matched = np.repeat(unknown[:, :, None], 2, axis=2)
         for chunk in range(CHUNKS):
             fresh = np.full(rows, chunk == 0, np.float32)
-            yield Batch(columns[chunk], target[chunk], weight[chunk], unknown, unknown, matched, fresh)
+            yield Batch(columns[chunk], target[chunk], weight[chunk], unknown, unknown, fresh)
 
 
 def epoch_batches(examples: int, rows: int) -> int:

@@ -49,7 +49,6 @@ class Schedule:
     weight_decay: float = 1e-3
     averaging: float = 0.998  # of the weights, per batch
     phone_weight: float = 1.0  # of the phones' cross-entropy against the word's, where the plan has phones
-    match_weight: float = 0.5  # of each cross-entropy of how much of the word was said, where the plan has `ways`
     event_from: float = 1.0  # share of the epochs after which the loss is by events, not by steps
     event_weight: float = 0.1  # of the loss by events then; the loss by steps keeps 0.3
     negative_weight: float = 1.0  # of a stretch without the word against a word, in the loss by events
@@ -73,12 +72,7 @@ class Fit:
 
         self._word, self._plan, self._schedule, self._folder = word, plan, schedule, folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._twin = build(
-            plan.front_end.bins,
-            columns=None,
-            phones=len(NAMES) if plan.phones_of else 0,
-            counts=1 + max(map(len, plan.ways)) if plan.ways else 0,
-        )
+        self._twin = build(plan.front_end.bins, columns=None, phones=len(NAMES) if plan.phones_of else 0)
         self._start = start.training if start else None
         if start:
             if start.front_end != plan.front_end:
@@ -110,30 +104,24 @@ class Fit:
         averages = [tf.Variable(value, trainable=False) for value in self._average]
         self._average_variables = averages
 
-        phone_weight, match_weight = self._schedule.phone_weight, self._schedule.match_weight
-        phones_of, matching = self._plan.phones_of, bool(self._plan.ways)
+        phone_weight = self._schedule.phone_weight
 
         @tf.function(jit_compile=False)  # XLA unrolls the loop over the steps and takes minutes and gigabytes
         def step(batch: Any, state1: Any, state2: Any, keep: Any, by_steps: Any, by_events: Any) -> Any:
             with tf.GradientTape() as tape:
-                posterior, state1, state2, *others = stream([batch.columns, state1, state2], training=True)
+                posterior, state1, state2, *phones = stream([batch.columns, state1, state2], training=True)
                 posterior = tf.clip_by_value(posterior[:, :, 0], 1e-6, 1 - 1e-6)
                 loss = by_steps * losses.steps(posterior, batch.target, batch.weight)
                 if self._schedule.event_from < 1:
                     loss += by_events * losses.events(posterior, batch.event, self._schedule.negative_weight)
-                parts = [loss]
-                if phones_of:
-                    parts.append(losses.phones(others[0], batch.phone))
-                    loss += phone_weight * parts[-1]
-                if matching:
-                    pairs = zip(others[-2:], (batch.matched[:, :, 0], batch.matched[:, :, 1]), strict=True)
-                    parts.append(sum(losses.matched(logits, count) for logits, count in pairs))
-                    loss += match_weight * parts[-1]
+                word_loss = loss
+                if phones:
+                    loss += phone_weight * losses.phones(phones[0], batch.phone)
             variables = stream.trainable_variables
             optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
             for average, variable in zip(averages, self._twin.clip.weights, strict=True):
                 average.assign(keep * average + (1 - keep) * variable.value)
-            return *parts, state1, state2
+            return word_loss, loss, state1, state2
 
         return step
 
@@ -234,10 +222,10 @@ class Fit:
             )
             history.append([float(part) for part in loss])
         self._epoch += 1
-        word, *others = np.mean(history, axis=0).tolist()
-        entry: dict[str, Any] = {"epoch": self._epoch, "loss": round(word, 5)}
-        names = [*["phone_loss"] * bool(self._plan.phones_of), *["match_loss"] * bool(self._plan.ways)]
-        entry |= {name: round(value, 4) for name, value in zip(names, others, strict=True)}
+        word, whole = np.mean(history, axis=0)
+        entry: dict[str, Any] = {"epoch": self._epoch, "loss": round(float(word), 5)}
+        if self._plan.phones_of:
+            entry["phone_loss"] = round(float(whole - word) / self._schedule.phone_weight, 4)
         entry["learning_rate"] = float(f"{self._learning_rate(first):.4g}")
         if self._epoch % self._schedule.measure_every == 0 or self._epoch == self._schedule.epochs:
             model = self.export(self._folder / "latest.npz")

@@ -114,7 +114,6 @@ def run(arguments: argparse.Namespace) -> None:
     from model.modelfile import load
     from training.batches import Folders, Plan
     from training.fit import Fit, Schedule
-    from training.matching import ways
     from training.scenes import Recipe
     from training.stopping import Stopping
 
@@ -140,7 +139,6 @@ def run(arguments: argparse.Namespace) -> None:
         Recipe(),
         arguments.seed,
         phones_of=arguments.word if phones else None,
-        ways=ways(arguments.word) if phones else (),
         rows=arguments.rows,
         epoch_steps=built or arguments.epoch_batches or Plan.epoch_steps,
         built=arguments.built,

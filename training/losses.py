@@ -12,7 +12,6 @@ import keras
 from model.gate import SMOOTHING
 
 STRETCH = 32  # steps (0.23 s): in each such stretch without the word, the highest posterior counts
-NOTHING = 0.8  # by so much less counts a step at which nothing matches
 MAX_EVENTS = 16  # words that a chunk of 2.5 s can hold
 
 
@@ -61,15 +60,3 @@ def phones(logits: Any, phone: Any) -> Any:
     number = ops.maximum(ops.cast(phone, "int32"), 0)
     likelihood = ops.take_along_axis(ops.log_softmax(logits), number[:, :, None], axis=2)[:, :, 0]
     return -ops.sum(known * likelihood) / ops.maximum(ops.sum(known), 1.0)
-
-
-def matched(logits: Any, count: Any) -> Any:
-    """Cross-entropy of (rows, n, counts) logits, the weighted mean over the steps whose count is known.
-
-    Most steps are of phones that match nothing, so each of these counts for a fifth.
-    """
-    ops = keras.ops
-    weight = ops.cast(ops.greater_equal(count, 0), logits.dtype) - NOTHING * ops.cast(ops.equal(count, 0), logits.dtype)
-    number = ops.maximum(ops.cast(count, "int32"), 0)
-    likelihood = ops.take_along_axis(ops.log_softmax(logits), number[:, :, None], axis=2)[:, :, 0]
-    return -ops.sum(weight * likelihood) / ops.maximum(ops.sum(weight), 1.0)

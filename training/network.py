@@ -25,20 +25,18 @@ DROP = 0.2  # the assignment's "keep rate 0.8"; Keras wants the rate that is dro
 class Twin:
     """clip: (batch, columns, bins) -> (batch, steps, 1). stream: the same with two (batch, 128) states in and out.
 
-    The logits of tasks that only training knows are the last outputs of `stream`, if asked for: the phones, then how
-    much of the word was said and how much of its end (`matching.Matching`).
+    phones: the logits of a second task that only training knows are the last output of `stream`, if asked for.
     """
 
     clip: Any
     stream: Any
 
 
-def build(bins: int = BINS, columns: int | None = CLIP_COLUMNS, phones: int = 0, counts: int = 0) -> Twin:
+def build(bins: int = BINS, columns: int | None = CLIP_COLUMNS, phones: int = 0) -> Twin:
     """Build the network; 523 329 parameters for 101 bins, 522 425 of them trainable.
 
     With fewer bins it is the same network with the weights of the other bins left out; columns=None takes
-    spectrograms of any length. With phones, `stream` also says which of so many the first GRU hears; with counts,
-    which of so many the second one counts, twice.
+    spectrograms of any length. With phones, `stream` also says which of so many the first GRU hears.
     """
     gru1 = Gru(UNITS, return_sequences=True, return_state=True, reset_after=True, name="gru1")
     gru2 = Gru(UNITS, return_sequences=True, return_state=True, reset_after=True, name="gru2")
@@ -53,8 +51,6 @@ def build(bins: int = BINS, columns: int | None = CLIP_COLUMNS, phones: int = 0,
         layers.Dropout(DROP, name="gru2_drop"),
         layers.BatchNormalization(name="gru2_norm"),
         layers.Dropout(DROP, name="norm_drop"),
-    ]
-    last = [
         # Dense acts on the last axis, so it is the assignment's TimeDistributed(Dense(1)), without that wrapper's
         # slice a step, whose gradients took half of the training time
         layers.Dense(1, activation="sigmoid", bias_initializer=RARELY, name="posterior"),
@@ -66,14 +62,12 @@ def build(bins: int = BINS, columns: int | None = CLIP_COLUMNS, phones: int = 0,
         return x
 
     phone = layers.Dense(phones, name="phone") if phones else None
-    matches = [layers.Dense(counts, name=name) for name in ("begun", "ended")] if counts else []
 
     def connect(x: Any, state1: Any = None, state2: Any = None) -> tuple[Any, ...]:
         x, state1 = gru1(chain(x, first), initial_state=state1)
         heard = chain(x, second)
         x, state2 = gru2(heard, initial_state=state2)
-        x = chain(x, third)
-        return chain(x, last), state1, state2, *([phone(heard)] if phone else []), *(match(x) for match in matches)
+        return chain(x, third), state1, state2, *([phone(heard)] if phone else [])
 
     spectrogram = keras.Input((columns, bins), name="columns")
     clip = keras.Model(spectrogram, connect(spectrogram)[0], name="clip")

@@ -211,18 +211,16 @@ def _fit(order: Order, steps: Steps, folders: dict[str, tuple[Path, ...]]) -> Pa
     def fit(folder: Path) -> Result:
         from training.batches import Folders, Plan
         from training.fit import Fit, Schedule
-        from training.matching import ways
         from training.scenes import Recipe
         from training.stopping import Stopping
 
-        size, phones = order.size, find_spec("pocketsphinx") is not None
+        size = order.size
         plan = Plan(
             Folders(**folders, cache=order.work / "cache", says=order.says),
             FrontEnd("log"),
             Recipe(),
             order.seed,
-            phones_of=order.phrase if phones else None,
-            ways=ways(order.phrase) if phones else (),
+            phones_of=order.phrase if find_spec("pocketsphinx") else None,
             rows=size.rows,
             epoch_steps=size.epoch_batches,
         )

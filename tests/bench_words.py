@@ -259,22 +259,30 @@ def draw(results: Sequence[Result], path: Path) -> None:
     """A curve for each engine and condition, a mark at its default."""
     from matplotlib.figure import Figure
 
-    lowest = 0.2  # FA/h, where "none" is drawn
+    lowest, most = 0.2, 100  # FA/h; at the first "none" is drawn
+    fewest = 100.0  # %
     figure = Figure((7, 4.6), layout="constrained")
     axes: Any = figure.add_subplot()
     for number, result in enumerate(results):
         for condition, line in zip(result.words, ("-", "--", ":", "-."), strict=False):
             points = np.array(result.curve(condition))
+            fewest = min([fewest, *(100 * points[points[:, 0] <= most, 1])])
             label = f"{result.engine.name}, {condition}"
             axes.step(
-                np.maximum(points[:, 0], lowest), 100 * points[:, 1], line, color=f"C{number}", label=label, lw=1.3
+                np.maximum(points[:, 0], lowest),
+                100 * points[:, 1],
+                line,
+                color=f"C{number}",
+                label=label,
+                lw=1.3,
+                zorder=3 - number / 10,
             )
             if not np.isnan(threshold := result.engine.threshold):
                 x = max(result.false_accepts("speech", threshold).value, lowest)
                 axes.plot(x, 100 * result.heard(condition, threshold).value, "o", color=f"C{number}", ms=5)
     axes.set_xscale("log")
-    axes.set_xlim(lowest, 100)
-    axes.set_ylim(0, 102)
+    axes.set_xlim(lowest, most)
+    axes.set_ylim(max(0, fewest // 10 * 10 - 5), 101)
     axes.set_xlabel(
         f"false accepts per hour of speech (none in {results[0].hours['speech']:.2f} h is drawn at {lowest:g})"
     )

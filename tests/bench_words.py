@@ -213,10 +213,13 @@ class Result:
         return float(candidates[0]) if len(candidates) else 0.0
 
     def curve(self, condition: str) -> list[tuple[float, float]]:
-        """False accepts an hour of speech and the share of words heard, over thresholds."""
+        """False accepts an hour of speech and the share of words heard at the lowest threshold with no more of them."""
         grid = np.unique(np.round(np.concatenate((self.words[condition], self._highest)), 3))
-        grid = grid[:: max(1, len(grid) // 120)]
-        return [(self.false_accepts("speech", t).value, self.heard(condition, t).value) for t in grid]
+        best: dict[float, float] = {}
+        for threshold in grid[::-1]:  # fewest false accepts first
+            rate = self.false_accepts("speech", threshold).value
+            best[rate] = max(best.get(rate, 0.0), self.heard(condition, threshold).value)
+        return sorted(best.items())
 
 
 def share(rate: Rate) -> str:
@@ -268,6 +271,7 @@ def draw(results: Sequence[Result], path: Path) -> None:
             points = np.array(result.curve(condition))
             fewest = min([fewest, *(100 * points[points[:, 0] <= most, 1])])
             label = f"{result.engine.name}, {condition}"
+            # what is heard at so many is heard at more, up to the next point
             axes.step(
                 np.maximum(points[:, 0], lowest),
                 100 * points[:, 1],
@@ -276,6 +280,7 @@ def draw(results: Sequence[Result], path: Path) -> None:
                 label=label,
                 lw=1.3,
                 zorder=3 - number / 10,
+                where="post",
             )
             if not np.isnan(threshold := result.engine.threshold):
                 x = max(result.false_accepts("speech", threshold).value, lowest)

@@ -215,11 +215,10 @@ class Result:
     def curve(self, condition: str) -> list[tuple[float, float]]:
         """False accepts an hour of speech and the share of words heard at the lowest threshold with no more of them."""
         grid = np.unique(np.round(np.concatenate((self.words[condition], self._highest)), 3))
-        best: dict[float, float] = {}
-        for threshold in grid[::-1]:  # fewest false accepts first
-            rate = self.false_accepts("speech", threshold).value
-            best[rate] = max(best.get(rate, 0.0), self.heard(condition, threshold).value)
-        return sorted(best.items())
+        # of the thresholds with one rate the lowest, which hears most, comes last
+        return sorted(
+            {self.false_accepts("speech", t).value: self.heard(condition, t).value for t in grid[::-1]}.items()
+        )
 
 
 def share(rate: Rate) -> str:

@@ -171,6 +171,17 @@ def test_a_training_that_no_longer_improves_ends_early_with_its_best_weights(pla
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == len(scores)
 
 
+def test_seconds_of_development_speech_end_no_training(plan, tmp_path, capsys) -> None:
+    schedule = Schedule(epochs=3, measure_every=1, stopping=Stopping(fa_per_hour=2, patience=1))
+    model = Fit("word", plan, schedule, tmp_path).run()
+    entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [entry["epoch"] for entry in entries] == [1, 2, 3]
+    assert not any("score" in entry for entry in entries)
+    assert capsys.readouterr().out.count("of development speech cannot tell 2 false accepts an hour") == 1
+    plain = Fit("word", plan, Schedule(epochs=3, measure_every=1), tmp_path / "plain").run()
+    assert equal(model.weights, plain.weights)  # those of the last epoch
+
+
 def test_a_checkpoint_becomes_the_model_file_that_the_training_writes(plan, tmp_path, capsys) -> None:
     training = Fit("word", plan, SCHEDULE, tmp_path)
     training.run()

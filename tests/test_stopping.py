@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.stopping import Progress, score
+from training.stopping import Progress, Stopping, score
 
 
 def entry(speech: list[float], noise: list[float], *recalls: list[float]) -> dict:
@@ -33,3 +33,8 @@ def test_patience_counts_measurements_without_a_better_score() -> None:
         progress = progress.after(measured)
         assert progress.since == since, number
     assert progress == Progress(0.6, 0)
+
+
+def test_minutes_of_speech_judge_nothing() -> None:
+    assert not Stopping(fa_per_hour=2.0).can_judge({"speech_hours": 0.2})
+    assert Stopping(fa_per_hour=2.0).can_judge({"speech_hours": 0.3})

@@ -30,7 +30,7 @@ from training.errors import TrainingError
 from training.evaluate import THRESHOLDS, FalseAccepts, Recall
 from training.export import export
 from training.phones import NAMES
-from training.progress import bar
+from training.progress import bar, duration
 from training.scalars import Scalars, line, of
 from training.scenes import Material
 from training.stopping import Progress, Stopping, score
@@ -239,10 +239,20 @@ class Fit:
         tqdm.write(line(entry))
 
     def _judge(self, entry: dict[str, Any]) -> None:
-        if self._schedule.stopping:
-            entry["score"] = round(score(entry, self._schedule.stopping.fa_per_hour), 4)
-            if self._progress.keeps(entry["score"]):
-                self._best = [average.numpy() for average in self._average_variables]
+        stopping = self._schedule.stopping
+        if not stopping:
+            return
+        judged = stopping.can_judge(entry)
+        if judged:
+            entry["score"] = round(score(entry, stopping.fa_per_hour), 4)
+        elif self._epoch <= self._schedule.measure_every:
+            tqdm.write(
+                f"{duration(3600 * entry['speech_hours'])} of development speech cannot tell {stopping.fa_per_hour:g} "
+                "false accepts an hour: no early stop"
+            )
+        if not judged or self._progress.keeps(entry["score"]):
+            self._best = [average.numpy() for average in self._average_variables]
+        if judged:
             self._progress = self._progress.after(entry["score"])
 
     def model(self) -> Model:

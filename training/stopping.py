@@ -1,7 +1,8 @@
 """Measurements of a training in, whether to go on out: judged by words and false accepts, not by steps.
 
 A training's score is the share of the words that it hears at a threshold at which it fires no more often than
-wished. Once so many measurements in a row bring no better score, it stops, and the best weights are kept.
+wished. Once so many measurements in a row bring no better score, it stops, and the best weights are kept. Where the
+development speech lasts some minutes only, the rate cannot be told: then nothing is judged, and all epochs are done.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+ENOUGH = 0.5  # false accepts that the wish allows in the development speech; with less, one of them decides everything
+
 
 @dataclass(frozen=True)
 class Stopping:
@@ -17,6 +20,10 @@ class Stopping:
 
     fa_per_hour: float = 2.0
     patience: int = 4
+
+    def can_judge(self, entry: Mapping[str, Any]) -> bool:
+        """Whether there is speech enough to tell one measurement, what `fit.measure` gives, from another."""
+        return bool(self.fa_per_hour * entry["speech_hours"] >= ENOUGH)
 
 
 def score(entry: Mapping[str, Any], fa_per_hour: float) -> float:

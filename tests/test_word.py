@@ -7,23 +7,26 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from examples import random_model
 
 from model.detector import score
-from model.modelfile import load
+from model.modelfile import ModelFileError, load, save, shipped
 from training.cli import parser
 from training.corpus import SPLITS, split_of
 from training.errors import TrainingError
 from training.fillers import write_noise
 from training.steps import Steps, stamp
-from training.word import Order, train_word
+from training.word import FURTHER, Order, train_word
 
 COMMAND = [sys.executable, "-c", "import sys; from training.cli import main; sys.exit(main())", "word", "hey computer"]
-TINY = ["--clips", "24", "--epochs", "2", "--epoch-batches", "3", "--rows", "2", "--seed", "3", "-o", "hey.npz"]
+START = ["--start", str(shipped()["computer"])]
+TINY = ["--clips", "24", "--epochs", "2", "--epoch-batches", "3", "--rows", "2", "--seed", "3", "-o", "hey.npz", *START]
 WORDS = "captivate motivate table zebra garden computer commuter hay pay say hello window orange river market"
 needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
 
@@ -70,6 +73,8 @@ def test_one_command_gives_a_measured_model_and_a_killed_one_gives_the_same(tmp_
 
     model = load(straight / "hey.npz")
     assert model.word == "hey computer"
+    assert model.training["start"]["word"] == "computer"
+    assert model.training["schedule"]["learning_rate"] == FURTHER
     assert model.measured["split"] == "test"
     assert model.measured["threshold"] == model.threshold
     assert model.measured["chosen_for"] == {"split": "dev", "false_accepts_an_hour": 0.5}
@@ -156,12 +161,14 @@ def test_what_cannot_work_is_said_before_anything_is_made(tmp_path) -> None:
         "both|two folders of the word are called 'own'": {"positives": (tmp_path / "one/own", tmp_path / "two/own")},
         "not a word list": {"words": tmp_path / "nowhere.txt"},
         "a phrase": {"phrase": " "},
+        "relative.npz: a model with another front end": {"start": tmp_path / "relative.npz"},
     }
-    from dataclasses import replace
-
+    save(tmp_path / "relative.npz", random_model())
     for message, change in wrong.items():
         with pytest.raises(TrainingError, match=message):
             train_word(replace(order, **change))
+    with pytest.raises(ModelFileError, match="No such file"):
+        train_word(replace(order, start=tmp_path / "gone.npz"))
     assert not (tmp_path / "work").exists()
 
 

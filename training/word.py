@@ -6,6 +6,7 @@ together), recordings without it, backgrounds, transcribed speech. What is lacki
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -32,6 +33,8 @@ from training.whole import whole
 SPOKEN = ("synthetic-voices", "synthetic-others")  # positives and negatives; names that no user's folder has
 SNRS_DB = (None, 20.0, 10.0, 5.0, 0.0)
 EVALUATED = 300  # recordings of the word in each folder, at most
+FRONT_END = FrontEnd("log")
+FURTHER = 7e-4  # learning rate of a training that begins with another's weights
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class Order:
 
     positives: folders of the word alone; negatives: of anything but the word; backgrounds: of noise; speech: of
     transcribed speech without the word; words: a word list instead of the machine's; fa_per_hour: wished at most; says:
-    what all recordings of a folder say, for their phones.
+    what all recordings of a folder say, for their phones; start: the model file, of this word or another, with whose
+    weights the training begins.
     """
 
     phrase: str
@@ -73,6 +77,7 @@ class Order:
     fa_per_hour: float = 0.5
     command: str = ""
     says: tuple[tuple[Path, str], ...] = ()
+    start: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,8 @@ def _check(order: Order) -> None:
     for name in names:
         if names.count(name) > 1 or name in SPOKEN:
             raise TrainingError(f"two folders of the word are called {name!r}: rename one, to tell them apart")
+    if order.start and load(order.start).front_end != FRONT_END:
+        raise TrainingError(f"{order.start}: a model with another front end, so a training cannot begin with it")
     if order.speech:
         from training.align import new_decoder, pronunciations
 
@@ -205,6 +212,8 @@ def _stitch(order: Order, folder: Path) -> Result:
 def _fit(order: Order, steps: Steps, folders: dict[str, tuple[Path, ...]]) -> Path:
     own = stamp((*order.positives, *order.negatives, *order.backgrounds, *order.speech))
     settings = {"recordings": own, "size": asdict(order.size), "seed": order.seed}
+    if order.start:
+        settings["start"] = hashlib.sha256(order.start.read_bytes()).hexdigest()[:16]
     if order.says:
         settings["says"] = [[str(folder), text] for folder, text in order.says]
 
@@ -217,15 +226,20 @@ def _fit(order: Order, steps: Steps, folders: dict[str, tuple[Path, ...]]) -> Pa
         size = order.size
         plan = Plan(
             Folders(**folders, cache=order.work / "cache", says=order.says),
-            FrontEnd("log"),
+            FRONT_END,
             Recipe(),
             order.seed,
             phones_of=order.phrase if find_spec("pocketsphinx") else None,
             rows=size.rows,
             epoch_steps=size.epoch_batches,
         )
-        schedule = Schedule(epochs=size.epochs, measure_every=max(1, size.epochs // 5), stopping=Stopping(patience=3))
-        training = Fit(order.phrase, plan, schedule, folder)
+        schedule = Schedule(
+            epochs=size.epochs,
+            learning_rate=FURTHER if order.start else Schedule.learning_rate,
+            measure_every=max(1, size.epochs // 5),
+            stopping=Stopping(patience=3),
+        )
+        training = Fit(order.phrase, plan, schedule, folder, load(order.start) if order.start else None)
         training.run()
         training.export(folder / "model.npz")
         return {}

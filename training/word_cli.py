@@ -51,6 +51,9 @@ def add_word(commands: Any) -> None:
     parser.add_argument("--epochs", type=_count, metavar="N", help="rounds of --epoch-batches (default: 20)")
     parser.add_argument("--epoch-batches", type=_count, metavar="N", help="of 2.55 s of every stream")
     parser.add_argument("--rows", type=_count, metavar="N", help="parallel streams")
+    parser.add_argument(
+        "--start", type=Path, metavar="NPZ", help="begin with the weights of this model, of this word or another"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another one, another training (default: 0)")
     parser.add_argument("--work", type=Path, metavar="DIR", help="everything else (default: work/ and the phrase)")
     parser.set_defaults(run=run)
@@ -96,6 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.fa_per_hour,
         shlex.join(["chimed-train", *sys.argv[1:]]),
         tuple((Path(folder), text) for folder, text in arguments.says),
+        arguments.start,
     )
     outcome = train_word(order)
     card = outcome.files[2].read_text(encoding="utf-8")

@@ -189,7 +189,7 @@ class Fit:
                     self._run_epoch(producer, development, scalars)
             finally:
                 producer.close()
-        if self._schedule.stopping:
+        if self._progress.best >= 0:  # as `checkpoint` has it: what was never judged has no best weights
             for average, best in zip(self._average_variables, self._best, strict=True):
                 average.assign(best)
         return self.model()
@@ -242,18 +242,17 @@ class Fit:
         stopping = self._schedule.stopping
         if not stopping:
             return
-        judged = stopping.can_judge(entry)
-        if judged:
-            entry["score"] = round(score(entry, stopping.fa_per_hour), 4)
-        elif self._epoch <= self._schedule.measure_every:
-            tqdm.write(
-                f"{duration(3600 * entry['speech_hours'])} of development speech cannot tell {stopping.fa_per_hour:g} "
-                "false accepts an hour: no early stop"
-            )
-        if not judged or self._progress.keeps(entry["score"]):
+        if not stopping.can_judge(entry):
+            if self._epoch <= self._schedule.measure_every:
+                tqdm.write(
+                    f"{duration(3600 * entry['speech_hours'])} of development speech cannot tell "
+                    f"{stopping.fa_per_hour:g} false accepts an hour: no early stop"
+                )
+            return
+        entry["score"] = round(score(entry, stopping.fa_per_hour), 4)
+        if self._progress.keeps(entry["score"]):
             self._best = [average.numpy() for average in self._average_variables]
-        if judged:
-            self._progress = self._progress.after(entry["score"])
+        self._progress = self._progress.after(entry["score"])
 
     def model(self) -> Model:
         """The averaged weights as a model file holds them."""

@@ -6,7 +6,6 @@ together), recordings without it, backgrounds, transcribed speech. What is lacki
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -213,7 +212,7 @@ def _fit(order: Order, steps: Steps, folders: dict[str, tuple[Path, ...]]) -> Pa
     own = stamp((*order.positives, *order.negatives, *order.backgrounds, *order.speech))
     settings = {"recordings": own, "size": asdict(order.size), "seed": order.seed}
     if order.start:
-        settings["start"] = hashlib.sha256(order.start.read_bytes()).hexdigest()[:16]
+        settings["start"] = stamp([order.start])
     if order.says:
         settings["says"] = [[str(folder), text] for folder, text in order.says]
 

@@ -31,6 +31,7 @@ from model.frontend import (
 from model.network import CARRY
 from training import corpus, phones
 from training.scenes import Int8Array, Labels, Material, Recipe, Scenes, colours
+from training.without import without
 
 CHUNK_STEPS = 32 * FRAME_STEPS  # 352 steps, 2.55 s
 CHUNK_SAMPLES = CHUNK_STEPS * STEP
@@ -55,7 +56,10 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Folders:
-    """Where the material lies; `cache` keeps it decoded. says: what all recordings of a folder say."""
+    """Where the material lies; `cache` keeps it decoded. says: what all recordings of a folder say.
+
+    word: real speech that by its text has the word in it is left out.
+    """
 
     positives: tuple[Path, ...]
     spoken: tuple[Path, ...]
@@ -63,6 +67,7 @@ class Folders:
     noise: tuple[Path, ...]
     cache: Path
     says: tuple[tuple[Path, str], ...] = ()
+    word: str = ""
 
     def load(self, split: str, word: str | None = None) -> Material:
         """Decode (the first time) and map the recordings; those of the word are cut to the word.
@@ -74,9 +79,11 @@ class Folders:
         spoken = corpus.load(self.spoken, self.cache, "synthetic negatives")
         speech = corpus.load(self.speech, self.cache, "speech")
         noise = corpus.load(self.noise, self.cache, "noise")
+        heard = phones.texts([speech], self.says)
+        speech = without(speech, heard, [self.word])
         tracks: dict[str, phones.Track] = {}
         if word:
-            texts = phones.texts((spoken, speech), self.says) | {clip.path: word for clip in whole.clips}
+            texts = phones.texts([spoken]) | heard | {clip.path: word for clip in whole.clips}
             tracks = phones.tracks(texts, self.cache, os.cpu_count() or 1)
         aligned = {clip.path: tracks[clip.path] for clip in whole.clips if clip.path in tracks}
         spans = {path: span for path, track in aligned.items() if (span := phones.span(track))}

@@ -75,8 +75,11 @@ def run(arguments: argparse.Namespace) -> None:
     split = "all" if arguments.all_positives else arguments.split
     words = {str(folder): load_recordings([folder], split, arguments.work) for folder in arguments.positives}
     named = {"speech": arguments.speech, "noise": arguments.noise}
+    said = sorted({model.word for model in models.values()})
     others = {
-        name: load_recordings(folders, arguments.split, arguments.work) for name, folders in named.items() if folders
+        name: load_recordings(folders, arguments.split, arguments.work, said if name == "speech" else ())
+        for name, folders in named.items()
+        if folders
     }
     for name, recordings in (words | others).items():
         if not recordings:

@@ -166,7 +166,7 @@ class Fit:
         plan["folders"] = {
             name: [str(path) for path in paths]
             for name, paths in plan["folders"].items()
-            if name not in ("cache", "says")
+            if name not in ("cache", "says", "word")
         }
         ignored = ("threads",) if self._schedule.stopping else ("threads", "measure_every", "stopping")
         schedule = {key: value for key, value in asdict(self._schedule).items() if key not in ignored}

@@ -132,6 +132,7 @@ def run(arguments: argparse.Namespace) -> None:
         noise=tuple(arguments.noise),
         cache=arguments.work / "cache",
         says=tuple((Path(folder), text) for folder, text in arguments.says),
+        word=arguments.word,
     )
     plan = Plan(
         folders,

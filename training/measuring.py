@@ -20,17 +20,22 @@ def add_others(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="keeps decoded audio")
 
 
-def load_recordings(folders: Sequence[Path], split: str, work: Path) -> list[Recording]:
+def load_recordings(folders: Sequence[Path], split: str, work: Path, words: Sequence[str] = ()) -> list[Recording]:
     """Those of a split in the folders, none if there is no folder; standard output stays free for the answer.
 
+    words: recordings that by their text say one of them are left out.
     Raises TrainingError: a folder is missing, or nothing in them can be used.
     """
     from training import corpus
+    from training.phones import texts
     from training.trials import recordings
+    from training.without import without
 
     if not folders:
         return []
     # what is left out is told on standard output otherwise, amid the answer
     with contextlib.redirect_stdout(sys.stderr):
         loaded = corpus.load(folders, work / "cache", ", ".join(map(str, folders[:2])))
+        if words:
+            loaded = without(loaded, texts([loaded]), words)
     return recordings(loaded, split)

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
     model = load(arguments.model)
     sounds = Sounds(
         load_recordings(arguments.positives, "all", arguments.work),
-        load_recordings(arguments.speech, arguments.split, arguments.work),
+        load_recordings(arguments.speech, arguments.split, arguments.work, [model.word]),
         load_recordings(arguments.noise, arguments.split, arguments.work),
         _spoken(arguments.near, arguments.seed),
     )

@@ -23,11 +23,13 @@ from training.errors import TrainingError
 from training.evaluate import CANDIDATES, Evaluation, as_json, evaluate, operating_points
 from training.fillers import speak_sentences, write_noise
 from training.pace import expected
+from training.phones import texts
 from training.progress import duration, travel
 from training.speak import VARIED, VARIED_OTHERS, speak_corpus, vocabulary_of
 from training.steps import Result, Steps, stamp
 from training.trials import recordings
 from training.whole import whole
+from training.without import without
 
 SPOKEN = ("synthetic-voices", "synthetic-others")  # positives and negatives; names that no user's folder has
 SNRS_DB = (None, 20.0, 10.0, 5.0, 0.0)
@@ -224,7 +226,7 @@ def _fit(order: Order, steps: Steps, folders: dict[str, tuple[Path, ...]]) -> Pa
 
         size = order.size
         plan = Plan(
-            Folders(**folders, cache=order.work / "cache", says=order.says),
+            Folders(**folders, cache=order.work / "cache", says=order.says, word=order.phrase),
             FRONT_END,
             Recipe(),
             order.seed,
@@ -293,6 +295,9 @@ def _evaluate(order: Order, folders: dict[str, tuple[Path, ...]], model: Model, 
     for recording in recordings(corpus.load(folders["positives"], cache, "positives"), split):
         words.setdefault(recording.source, []).append(recording)
     words = {name: found[:EVALUATED] for name, found in words.items()}
-    streams = {name: recordings(corpus.load(folders[name], cache, name), split) for name in ("speech", "noise")}
+    speech = corpus.load(folders["speech"], cache, "speech")
+    speech = without(speech, texts([speech], order.says), [order.phrase])
+    noise = corpus.load(folders["noise"], cache, "noise")
+    streams = {name: recordings(each, split) for name, each in (("speech", speech), ("noise", noise))}
     others = {name: found for name, found in streams.items() if found}
     return evaluate({model.word: model}, words, others, SNRS_DB)[0]

@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     from model.commandline import finish
     from training.adapt_cli import add_adapt
     from training.build_cli import add_build
+    from training.download_cli import add_download
     from training.evaluate_cli import add_evaluate
     from training.export_cli import add_export
     from training.fit_cli import add_fit
@@ -87,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     speak.add_argument("--seed", type=int, default=0, metavar="N", help="another one, other recordings (default: 0)")
     speak.set_defaults(run=_speak)
 
+    add_download(commands)
     add_stitch(commands)
     add_build(commands)
 

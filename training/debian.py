@@ -1,0 +1,237 @@
+"""Names of Debian packages in, folders of real speech and music out, for `fit`, `word` and `evaluate`.
+
+Free games, telephone prompts and a drawing program bring hours of people who speak, with licences that let everyone
+use them. Each package becomes a folder of FLAC files at 16 kHz, with its copyright file, and transcripts where the
+package has them. A folder that is there is whole, and is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import soundfile as sf
+import soxr
+
+from training.errors import TrainingError
+from training.games import Line, amazon_queen, drascula, steel_sky
+from training.progress import bar
+
+SPEECH, MUSIC = "speech", "music"
+_RATE = 16_000  # Hz: hardly any of it has more
+_SHORTEST = 0.25  # seconds
+_PATIENCE = 1800  # seconds for one package to arrive
+_SOUNDS = {".wav", ".ogg", ".oga", ".opus", ".flac", ".mp3"}
+
+
+@dataclass(frozen=True)
+class Package:
+    """A Debian package. megabytes: to download; usual: whether it comes unless packages are named."""
+
+    name: str
+    kind: str
+    megabytes: int
+    what: str
+    lines: Callable[[Path], Iterator[Line]]
+    usual: bool = True
+
+
+def _line(name: str, file: Path | IO[bytes]) -> Iterator[Line]:
+    try:
+        samples, rate = sf.read(file, dtype="float32", always_2d=True)
+    except (sf.LibsndfileError, RuntimeError):  # another format under the same name
+        return
+    yield Line(name, samples.mean(axis=1), rate)
+
+
+def _folder(inside: str, without: str = "(?!)", within: str = "") -> Callable[[Path], Iterator[Line]]:
+    """The recordings below a folder of the package; without, within: what of their paths is not, or is, wanted."""
+
+    def lines(root: Path) -> Iterator[Line]:
+        seen = set()
+        for path in sorted((root / inside).rglob("*")):
+            name = str(path.relative_to(root / inside))
+            wanted = path.suffix.lower() in _SOUNDS and re.search(within, name) and not re.search(without, name)
+            if not wanted or not path.is_file():
+                continue
+            if (content := hashlib.sha256(path.read_bytes()).digest()) in seen:
+                continue  # many pictures share what is said of them
+            seen.add(content)
+            yield from _line(name.rpartition(".")[0].replace("/", "-"), path)
+
+    return lines
+
+
+def _archive(inside: str, within: str) -> Callable[[Path], Iterator[Line]]:
+    """The recordings in a zip file of the package."""
+
+    def lines(root: Path) -> Iterator[Line]:
+        with zipfile.ZipFile(root / inside) as archive:
+            for name in sorted(archive.namelist()):
+                if Path(name).suffix.lower() in _SOUNDS and re.search(within, name):
+                    yield from _line(name.rpartition(".")[0].replace("/", "-"), BytesIO(archive.read(name)))
+
+    return lines
+
+
+def _within(inside: str, lines: Callable[[Path], Iterator[Line]]) -> Callable[[Path], Iterator[Line]]:
+    return lambda root: lines(root / inside)
+
+
+def _prompts(language: str, name: str) -> Package:
+    return Package(
+        f"asterisk-core-sounds-{language}-wav",
+        SPEECH,
+        20,
+        f"telephone prompts in {name}, 0.4 h",
+        _folder("usr/share/asterisk/sounds", without="/(silence|letters|digits)/|beep|tone|monkeys|tt-"),
+    )
+
+
+_GAMES, _SCUMMVM = "usr/share/games", "usr/share/scummvm"
+_WARZONE = "memressp|missmesg|tutorial|taunts|trnsppil|vtoltalk|coltive|nexus|sequenceaudio|countdown|multi"
+PACKAGES = (
+    Package(
+        "flight-of-the-amazon-queen",
+        SPEECH,
+        35,
+        "a game's actors, English, 4.6 h, half of it with its text",
+        _within(f"{_SCUMMVM}/flight-of-the-amazon-queen", amazon_queen),
+    ),
+    Package(
+        "beneath-a-steel-sky",
+        SPEECH,
+        66,
+        "a game's actors, English, 1.5 h with its text",
+        _within(f"{_SCUMMVM}/beneath-a-steel-sky", steel_sky),
+    ),
+    Package("drascula", SPEECH, 26, "a game's actors, English, 0.8 h", _within(f"{_SCUMMVM}/drascula/en", drascula)),
+    _prompts("en", "English"),
+    _prompts("es", "Spanish"),
+    _prompts("fr", "French"),
+    _prompts("it", "Italian"),
+    _prompts("ru", "Russian"),
+    Package(
+        "tuxpaint-stamps-default",
+        SPEECH,
+        161,
+        "single words in a dozen languages, by volunteers, 2 h",
+        _folder("usr/share/tuxpaint/stamps", within="_desc"),
+    ),
+    Package("warzone2100-music", MUSIC, 86, "music, 4 h", _folder(f"{_GAMES}/warzone2100")),
+    Package("colobot-common-sounds", MUSIC, 61, "music, 1.1 h", _folder(f"{_GAMES}/colobot/music")),
+    Package(
+        "hedgewars-data",
+        SPEECH,
+        145,
+        "a game's exclamations, 0.3 h",
+        _folder(f"{_GAMES}/hedgewars/Data/Sounds/voices"),
+        usual=False,
+    ),
+    Package(
+        "warzone2100-data",
+        SPEECH,
+        143,
+        "a game's radio voices, English, 0.2 h",
+        _archive(f"{_GAMES}/warzone2100/base.wz", _WARZONE),
+        usual=False,
+    ),
+    Package(
+        "nexuiz-data",
+        SPEECH,
+        267,
+        "a game's shouts and announcements, English, 0.2 h",
+        _archive(f"{_GAMES}/nexuiz/data/data.pk3", "coms|announcer|tutorial"),
+        usual=False,
+    ),
+    Package(
+        "supertuxkart-data", MUSIC, 628, "music, 1 h", _folder(f"{_GAMES}/supertuxkart", within="music"), usual=False
+    ),
+    Package(
+        "unknown-horizons",
+        MUSIC,
+        248,
+        "music, 0.7 h",
+        _folder("usr/share/unknown-horizons/content/audio/music"),
+        usual=False,
+    ),
+)
+
+
+def chosen(names: Sequence[str]) -> list[Package]:
+    """The packages of these names, the usual ones if there is none. Raises TrainingError for another name."""
+    known = {package.name: package for package in PACKAGES}
+    if unknown := [name for name in names if name not in known]:
+        raise TrainingError(f"{unknown[0]}: not one of the packages known here, which are {', '.join(known)}")
+    return [known[name] for name in names] or [package for package in PACKAGES if package.usual]
+
+
+def fetch(package: Package, folder: Path) -> Path:
+    """Download a package, and write its recordings to folder/speech/NAME or folder/music/NAME; returns that folder.
+
+    What is there already is kept. Raises TrainingError: no apt, no network, no such package, no recording in it.
+    """
+    target = folder / package.kind / package.name
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{package.name}-", dir=target.parent) as scratch:
+        root, made = Path(scratch) / "unpacked", Path(scratch) / "made"
+        made.mkdir()
+        _unpack(package, Path(scratch), root)
+        if not (count := write(package.lines(root), made, package.name)):
+            raise TrainingError(f"{package.name}: no recording found in this version of the package")
+        licence = root / "usr/share/doc" / package.name / "copyright"
+        if licence.exists():
+            shutil.copy(licence, made / "copyright")
+        made.rename(target)
+    assert count
+    return target
+
+
+def write(lines: Iterator[Line], folder: Path, title: str) -> int:
+    """Write the lines as FLAC files and a transcripts.txt; returns how many there are. Shorter ones than 0.25 s go."""
+    count, texts = 0, []
+    for line in bar(lines, title, "recording"):
+        if len(line.samples) < _SHORTEST * line.rate:
+            continue
+        samples = soxr.resample(line.samples, line.rate, _RATE) if line.rate != _RATE else line.samples
+        sf.write(folder / f"{line.name}.flac", np.clip(samples, -1, 1), _RATE, subtype="PCM_16")
+        count += 1
+        if re.search(r"\w", text := " ".join(line.text.split())):
+            texts.append(f"{line.name}\t{text}\n")
+    if texts:
+        (folder / "transcripts.txt").write_text("".join(texts), encoding="utf-8")
+    return count
+
+
+def _unpack(package: Package, scratch: Path, root: Path) -> None:
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        raise TrainingError("the recordings come in Debian packages, and apt-get or dpkg-deb is not on this machine")
+    _run(["apt-get", "download", package.name], scratch, f"{package.name} could not be downloaded")
+    try:
+        [archive] = scratch.glob(f"{package.name}_*.deb")
+    except ValueError:
+        raise TrainingError(f"{package.name}: apt-get left no package behind") from None
+    _run(["dpkg-deb", "-x", str(archive), str(root)], scratch, f"{package.name} could not be unpacked")
+
+
+def _run(command: list[str], folder: Path, failure: str) -> None:
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+    except subprocess.TimeoutExpired:
+        raise TrainingError(f"{failure}: {command[0]} took longer than {_PATIENCE // 60} min") from None
+    if done.returncode:
+        reasons = [line for line in done.stderr.splitlines() if line.startswith("E: ")] or done.stderr.splitlines()
+        reason = reasons[0].removeprefix("E: ") if reasons else f"{command[0]} ended with status {done.returncode}"
+        raise TrainingError(f"{failure}: {reason}")

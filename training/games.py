@@ -1,0 +1,179 @@
+"""Files of three old adventure games in, what their actors say out: the sound of each line and its text.
+
+Their makers gave the games away with all that is in them: seven hours of English by some dozens of actors, with
+the text of most lines beside it. The formats are those that ScummVM, which plays the games, knows.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile as sf
+
+from model.frontend import FloatArray
+from training.errors import TrainingError
+
+_RATE = 11_025  # Hz, of the games that keep plain samples of 8 bits
+
+
+class Line(NamedTuple):
+    """Something that is said. samples: -1 to 1, at `rate` Hz; text: "" where it is not known."""
+
+    name: str
+    samples: FloatArray
+    rate: int
+    text: str = ""
+
+
+def steel_sky(folder: Path) -> Iterator[Line]:
+    """What is said in "Beneath a Steel Sky" (Revolution, 1994), by its `sky.dnr` and `sky.dsk`."""
+    disk = _SkyDisk(_read(folder, "sky.dnr"), _read(folder, "sky.dsk"))
+    sections = [*_SKY_SECTIONS, _SKY_LAST]
+    for section, (first, end) in enumerate(itertools.pairwise(sections)):
+        for number in range(end - first):
+            spoken = disk.file(_SKY_SPEECH + first + number)
+            if len(spoken) > _SKY_HEADER:
+                yield Line(
+                    str(_SKY_SPEECH + first + number),
+                    _eight_bit(spoken[_SKY_HEADER:]),
+                    _RATE,
+                    disk.text(section, number),
+                )
+
+
+def amazon_queen(folder: Path) -> Iterator[Line]:
+    """What is said in "Flight of the Amazon Queen" (Interactive Binary Illusions, 1995), by its `queen.1c`."""
+    data = _read(folder, "queen.1c")
+    files: dict[str, bytes] = {}
+    try:
+        [count] = struct.unpack_from(">H", data, _QUEEN_HEADER)
+        for at in range(_QUEEN_HEADER + 2, _QUEEN_HEADER + 2 + count * _QUEEN_ENTRY.size, _QUEEN_ENTRY.size):
+            name, _, offset, size = _QUEEN_ENTRY.unpack_from(data, at)
+            files[name.partition(b"\0")[0].decode("latin-1")] = data[offset : offset + size]
+        texts: dict[str, str] = {}
+        for name, content in files.items():
+            if name.endswith(".DOG"):
+                texts = dict(_queen_texts(content[_QUEEN_BANK:])) | texts
+    except (struct.error, IndexError) as error:
+        raise TrainingError(f"{folder}/queen.1c: not the file of the game that ScummVM offers") from error
+    for name, content in files.items():
+        stem, _, suffix = name.partition(".")
+        if suffix != "SB":
+            continue
+        try:
+            samples, rate = sf.read(io.BytesIO(content), dtype="float32", always_2d=True)
+        except (sf.LibsndfileError, RuntimeError):  # a few are empty
+            continue
+        yield Line(stem, samples.mean(axis=1), rate, texts.get(stem, ""))
+
+
+def drascula(folder: Path) -> Iterator[Line]:
+    """What is said in "Drascula: The Vampire Strikes Back" (Alcachofa, 1996), by its `*.ALS`; no texts."""
+    paths = sorted(folder.glob("*.ALS"))
+    if not paths:
+        raise TrainingError(f"{folder}: no *.ALS in it")
+    for path in paths:
+        yield Line(path.stem, _eight_bit(path.read_bytes()), _RATE)
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except FileNotFoundError:
+        raise TrainingError(f"{folder}: no {name} in it") from None
+
+
+def _eight_bit(data: bytes) -> FloatArray:
+    samples: FloatArray = np.frombuffer(data, np.uint8).astype(np.float32)
+    return (samples - np.float32(128)) / np.float32(128)
+
+
+# Beneath a Steel Sky: speech and texts are files of numbers; sections of texts, each with where its speech begins
+_SKY_SPEECH, _SKY_TEXTS, _SKY_HEADER = 50_000, 60_600, 22  # the last in bytes, before the samples
+_SKY_SECTIONS, _SKY_LAST = (0, 600, 1100, 2430, 3380, 4530), 5300
+# the prefix code of the texts: characters, from the code of zeros alone on, and the bits of each in base 17
+_SKY_CHARACTERS = (
+    " eaostn.ir\0EumAlIdRNSTOhcDgLCpU!yMPvH?b'f,GBVkFqwK-WJ*zYj+Q\x85)Z\x8b<\x95~\x8a\x87:\x7f]#xX\x91\x88`20\x831/(="
+    '\x86^39\x984}8\\"\x90&\x8d56\x92\x8f\x8e\x93\x8c7\x80\x81\x99$@[\x9a_>\x96\x82%\t\x9c\x97{\x94|'
+)
+_SKY_BITS = (
+    "3445555554665556666665776667777776887778877799888998889999aa9aa9bbaaabbabbaccbccbccbbbccccddcccddddd"
+    "dddeedeeeeffeeeffefffgg"
+)
+
+
+def _prefix_code(characters: str, bits: Sequence[int]) -> dict[str, str]:
+    """Word of zeros and ones -> character, of a complete code whose words ascend; bits: the length of each word."""
+    longest, at, code = max(bits), 0, {}
+    for character, count in zip(characters, bits, strict=True):
+        code[f"{at >> (longest - count):0{count}b}"] = character
+        at += 1 << (longest - count)
+    return code
+
+
+class _SkyDisk:
+    """The game's disk. directory, data: `sky.dnr` and `sky.dsk`."""
+
+    def __init__(self, directory: bytes, data: bytes) -> None:
+        self._data = data
+        self._entries: dict[int, tuple[int, int]] = {}
+        for at in range(4, len(directory) - 7, 8):
+            place = int.from_bytes(directory[at + 2 : at + 5], "little")
+            # a place beyond the 8 MB that fit is counted in 16 bytes, which its highest bit says
+            offset = (place & 0x7FFFFF) << 4 if place & 0x800000 else place
+            size = int.from_bytes(directory[at + 5 : at + 8], "little") & 0x3FFFFF
+            self._entries[int.from_bytes(directory[at : at + 2], "little")] = (offset, size)
+        self._code = _prefix_code(_SKY_CHARACTERS, [int(bits, 17) for bits in _SKY_BITS])
+
+    def file(self, number: int) -> bytes:
+        """A file's content, nothing if there is no such file."""
+        offset, size = self._entries.get(number, (0, 0))
+        return self._data[offset : offset + size]
+
+    def text(self, section: int, number: int) -> str:
+        """A text of the English sections: packed one after the other, 32 to a block, each two bits or more long."""
+        packed = self.file(_SKY_TEXTS + section)
+        skips, begin = struct.unpack_from("<HH", packed)
+        block, inside = number & ~31, number & 31
+        pairs = sum(struct.unpack_from(f"<{block >> 5}H", packed, 4))
+        for skip in packed[skips + block : skips + block + inside]:
+            pairs += (skip & 0x7F) << 3 if skip & 0x80 else skip
+        text, word = [], ""
+        for bit in range(2 * pairs, 8 * (len(packed) - begin)):
+            word += "01"[packed[begin + bit // 8] >> (7 - bit % 8) & 1]
+            if (character := self._code.get(word)) is not None:
+                if character == "\0":
+                    break
+                text.append(character)
+                word = ""
+        return "".join(text)
+
+
+# Flight of the Amazon Queen: a directory, then the files; big-endian throughout
+_QUEEN_HEADER, _QUEEN_BANK = 13, 20  # bytes, before the directory and in each file of dialogue
+_QUEEN_ENTRY = struct.Struct(">12sBII")
+_QUEEN_TREE, _QUEEN_LEVEL = 32, 96  # bytes, before and of each level of the tree of a dialogue
+
+
+def _queen_texts(dialogue: bytes) -> Iterator[tuple[str, str]]:
+    """The name of each spoken line of one dialogue, and its text."""
+    levels, _, key, joe_lines, other_lines = struct.unpack_from(">5h", dialogue)
+    [others] = struct.unpack_from(">H", dialogue, 22)
+    joe = _QUEEN_TREE + abs(levels) * _QUEEN_LEVEL
+    for who, at, count in (("J", joe, joe_lines + 1), ("P", others, other_lines)):
+        for _ in range(count):
+            if at + 5 > len(dialogue):
+                break
+            number, length = struct.unpack_from(">hB", dialogue, at + 2)
+            text = dialogue[at + 5 : at + 5 + length].decode("latin-1")
+            at = (at + 5 + length + 3) & ~3  # the next begins at a multiple of four
+            # *03 and the like, for the animation, divide it into what is said at once
+            for part, said in enumerate(re.split(r"\*(?:XY.{11}|[A-Z0-9]{2})", text), 1):
+                yield f"{key:2d}{number & 0xFFFF:4x}{who}{part:x}".replace(" ", "0").upper(), said

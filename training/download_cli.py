@@ -13,11 +13,10 @@ def add_download(commands: Any) -> None:
         "download",
         help="get hours of real speech and music, out of free Debian packages",
         description="Downloads Debian packages with apt-get (nothing is installed), and writes what people say in them "
-        "to DIR/speech/PACKAGE and music to DIR/music/PACKAGE, for --speech and --noise of `word`, `fit` and "
-        "`evaluate`. A word that was trained on it fires far less often at other speech. What is there already is "
-        "kept; each folder holds its package's licence.",
+        "to DIR/speech/PACKAGE and music to DIR/music/PACKAGE: negatives and backgrounds of `word`, speech and noise "
+        "of `fit` and `evaluate`. What is there already is kept; each folder holds its package's licence.",
         epilog="example:\n  chimed-train download -o sounds\n"
-        '  chimed-train word "hey computer" --speech sounds/speech/* --noise sounds/music/*',
+        '  chimed-train word "hey computer" --negatives sounds/speech/* --backgrounds sounds/music/*',
     )
     parser.add_argument("packages", nargs="*", metavar="PACKAGE", help="only these (default: the usual ones)")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where the folders go")

@@ -181,7 +181,7 @@ def fetch(package: Package, folder: Path) -> Path:
 
     What is there already is kept. Raises TrainingError: no apt, no network, no such package, no recording in it.
     """
-    target = folder / package.kind / package.name
+    target = folder.absolute() / package.kind / package.name  # apt-get works in a folder of its own
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -189,13 +189,12 @@ def fetch(package: Package, folder: Path) -> Path:
         root, made = Path(scratch) / "unpacked", Path(scratch) / "made"
         made.mkdir()
         _unpack(package, Path(scratch), root)
-        if not (count := write(package.lines(root), made, package.name)):
+        if not write(package.lines(root), made, package.name):
             raise TrainingError(f"{package.name}: no recording found in this version of the package")
         licence = root / "usr/share/doc" / package.name / "copyright"
         if licence.exists():
             shutil.copy(licence, made / "copyright")
         made.rename(target)
-    assert count
     return target
 
 

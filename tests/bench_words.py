@@ -304,6 +304,7 @@ def main() -> None:
     parser.add_argument("--all-positives", action="store_true", help="no training saw any of them")
     parser.add_argument("--speech", type=Path, nargs="+", required=True, metavar="DIR")
     parser.add_argument("--noise", type=Path, nargs="+", default=[], metavar="DIR")
+    parser.add_argument("--all-others", action="store_true", help="nor any of the speech and noise")
     parser.add_argument("--plot", type=Path, metavar="PNG")
     parser.add_argument("--work", type=Path, default=Path("work"), metavar="DIR")
     arguments = parser.parse_args()
@@ -315,9 +316,11 @@ def main() -> None:
         return [found[clip] for clip in found.split(*splits)]
 
     word = load(arguments.models[0]).word
-    splits = ("train", *LEFT_OUT) if arguments.all_positives else LEFT_OUT
-    words = recordings(arguments.positives, "the word", splits)
-    sounds = {"speech": recordings(arguments.speech, "speech"), "noise": recordings(arguments.noise, "noise")}
+    every = ("train", *LEFT_OUT)
+    words = recordings(arguments.positives, "the word", every if arguments.all_positives else LEFT_OUT)
+    others = every if arguments.all_others else LEFT_OUT
+    named = {"speech": arguments.speech, "noise": arguments.noise}
+    sounds = {name: recordings(folders, name, others) for name, folders in named.items()}
     pause = background(round(PAUSE_SECONDS * SAMPLE_RATE), QUIET_DBFS, np.random.default_rng(0)).astype(np.int16)
     pieces = {
         name: list(chain.from_iterable((each, pause) for each in sound)) for name, sound in sounds.items() if sound

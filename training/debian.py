@@ -17,21 +17,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import soundfile as sf
 import soxr
 
+from training.corpus import SUFFIXES
 from training.errors import TrainingError
-from training.games import Line, amazon_queen, drascula, steel_sky
+from training.games import Line, amazon_queen, drascula, recording, steel_sky
 from training.progress import bar
 
 SPEECH, MUSIC = "speech", "music"
 _RATE = 16_000  # Hz: hardly any of it has more
 _SHORTEST = 0.25  # seconds
 _PATIENCE = 1800  # seconds for one package to arrive
-_SOUNDS = {".wav", ".ogg", ".oga", ".opus", ".flac", ".mp3"}
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,9 @@ class Package:
     usual: bool = True
 
 
-def _line(name: str, file: Path | IO[bytes]) -> Iterator[Line]:
-    try:
-        samples, rate = sf.read(file, dtype="float32", always_2d=True)
-    except (sf.LibsndfileError, RuntimeError):  # another format under the same name
-        return
-    yield Line(name, samples.mean(axis=1), rate)
+def _name(path: str) -> str:
+    """A path within a package as the name of one file."""
+    return path.rpartition(".")[0].replace("/", "-")
 
 
 def _folder(inside: str, without: str = "(?!)", within: str = "") -> Callable[[Path], Iterator[Line]]:
@@ -61,13 +57,13 @@ def _folder(inside: str, without: str = "(?!)", within: str = "") -> Callable[[P
         seen = set()
         for path in sorted((root / inside).rglob("*")):
             name = str(path.relative_to(root / inside))
-            wanted = path.suffix.lower() in _SOUNDS and re.search(within, name) and not re.search(without, name)
+            wanted = path.suffix.lower() in SUFFIXES and re.search(within, name) and not re.search(without, name)
             if not wanted or not path.is_file():
                 continue
             if (content := hashlib.sha256(path.read_bytes()).digest()) in seen:
                 continue  # many pictures share what is said of them
             seen.add(content)
-            yield from _line(name.rpartition(".")[0].replace("/", "-"), path)
+            yield from recording(_name(name), path)
 
     return lines
 
@@ -78,8 +74,8 @@ def _archive(inside: str, within: str) -> Callable[[Path], Iterator[Line]]:
     def lines(root: Path) -> Iterator[Line]:
         with zipfile.ZipFile(root / inside) as archive:
             for name in sorted(archive.namelist()):
-                if Path(name).suffix.lower() in _SOUNDS and re.search(within, name):
-                    yield from _line(name.rpartition(".")[0].replace("/", "-"), BytesIO(archive.read(name)))
+                if Path(name).suffix.lower() in SUFFIXES and re.search(within, name):
+                    yield from recording(_name(name), BytesIO(archive.read(name)))
 
     return lines
 

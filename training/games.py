@@ -6,13 +6,13 @@ the text of most lines beside it. The formats are those that ScummVM, which play
 
 from __future__ import annotations
 
-import io
 import itertools
 import re
 import struct
 from collections.abc import Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import soundfile as sf
@@ -30,6 +30,15 @@ class Line(NamedTuple):
     samples: FloatArray
     rate: int
     text: str = ""
+
+
+def recording(name: str, file: Path | IO[bytes], text: str = "") -> Iterator[Line]:
+    """A file of sound as a line, its channels mixed; nothing if it cannot be read: empty, or of another format."""
+    try:
+        samples, rate = sf.read(file, dtype="float32", always_2d=True)
+    except (sf.LibsndfileError, RuntimeError):
+        return
+    yield Line(name, samples.mean(axis=1), rate, text)
 
 
 def steel_sky(folder: Path) -> Iterator[Line]:
@@ -65,13 +74,8 @@ def amazon_queen(folder: Path) -> Iterator[Line]:
         raise TrainingError(f"{folder}/queen.1c: not the file of the game that ScummVM offers") from error
     for name, content in files.items():
         stem, _, suffix = name.partition(".")
-        if suffix != "SB":
-            continue
-        try:
-            samples, rate = sf.read(io.BytesIO(content), dtype="float32", always_2d=True)
-        except (sf.LibsndfileError, RuntimeError):  # a few are empty
-            continue
-        yield Line(stem, samples.mean(axis=1), rate, texts.get(stem, ""))
+        if suffix == "SB":
+            yield from recording(stem, BytesIO(content), texts.get(stem, ""))
 
 
 def drascula(folder: Path) -> Iterator[Line]:

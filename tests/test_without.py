@@ -61,3 +61,16 @@ def test_a_measurement_leaves_it_out_too_and_keeps_standard_output_free(speech, 
     answer = capsys.readouterr()
     assert not answer.out
     assert "left out: 2 recordings" in answer.err
+
+
+def test_texts_are_not_looked_for_outside_the_named_folder(speech, tmp_path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (speech / "transcripts.txt").rename(tmp_path / "elsewhere" / "transcripts.txt")
+    assert len(load_recordings([speech], "all", tmp_path / "work", ["computer"])) == len(LINES)
+
+
+def test_texts_above_the_speakers_folders_count(speech, tmp_path) -> None:
+    (speech / "ann").mkdir()
+    for name in LINES:
+        (speech / f"{name}.wav").rename(speech / "ann" / f"{name}.wav")
+    assert len(load_recordings([speech], "all", tmp_path / "work", ["computer"])) == 1

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from model.frontend import SAMPLE_RATE
 from training.align import FRAME_SECONDS, align, cache_key, fill, new_aligner
-from training.corpus import Corpus, read
+from training.corpus import Clip, Corpus, read
 from training.errors import TrainingError
 from training.speak import MANIFEST
 from training.transcripts import transcripts
@@ -74,12 +74,22 @@ def texts(corpora: Iterable[Corpus], says: Iterable[tuple[Path, str]] = ()) -> d
     for corpus in corpora:
         paths = [clip.path for clip in corpus.clips]
         known: dict[str, str] = {}
-        for folder in sorted({parent for path in paths for parent in (Path(path).parent, Path(path).parent.parent)}):
+        for folder in sorted({folder for clip in corpus.clips for folder in _around(clip)}):
             known |= spoken_texts(folder)
         for folder, text in says:
             known |= {path: text for path in paths if folder in Path(path).parents}
         found |= {path: known[path] for path in paths if path in known}
     return found
+
+
+def _around(clip: Clip) -> list[Path]:
+    """The folder of a recording and the one around it, where that is still the folder that was named or lies in it.
+
+    Further out may lie somebody's home, and all of it would be searched.
+    """
+    path = Path(clip.path)
+    alone = clip.group == f"{path.parent.name}/{path.stem}"  # it lies in the named folder itself: see `corpus.find`
+    return [path.parent] if alone else [path.parent, path.parent.parent]
 
 
 def _align(batch: Sequence[tuple[str, str]]) -> dict[str, list[tuple[int, int, int]]]:

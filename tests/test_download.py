@@ -115,6 +115,9 @@ def test_a_folder_without_the_games_files_is_one_sentence(tmp_path) -> None:
     for lines, name in ((steel_sky, "sky.dnr"), (amazon_queen, "queen.1c"), (drascula, r"\*.ALS")):
         with pytest.raises(TrainingError, match=f"no {name} in it"):
             list(lines(tmp_path))
+    _sky(tmp_path, {50_600: b"\0" * 22 + _speech(0)})  # with sound, but without the texts of that version
+    with pytest.raises(TrainingError, match=r"sky\.dsk: not the file of the game"):
+        list(steel_sky(tmp_path))
     (tmp_path / "queen.1c").write_bytes(b"QTBL" + bytes(9) + b"\xff\xff")
     with pytest.raises(TrainingError, match="not the file of the game"):
         list(amazon_queen(tmp_path))

@@ -48,13 +48,13 @@ def steel_sky(folder: Path) -> Iterator[Line]:
     for section, (first, end) in enumerate(itertools.pairwise(sections)):
         for number in range(end - first):
             spoken = disk.file(_SKY_SPEECH + first + number)
-            if len(spoken) > _SKY_HEADER:
-                yield Line(
-                    str(_SKY_SPEECH + first + number),
-                    _eight_bit(spoken[_SKY_HEADER:]),
-                    _RATE,
-                    disk.text(section, number),
-                )
+            if len(spoken) <= _SKY_HEADER:
+                continue
+            try:
+                text = disk.text(section, number)
+            except (struct.error, IndexError) as error:
+                raise TrainingError(f"{folder}/sky.dsk: not the file of the game that ScummVM offers") from error
+            yield Line(str(_SKY_SPEECH + first + number), _eight_bit(spoken[_SKY_HEADER:]), _RATE, text)
 
 
 def amazon_queen(folder: Path) -> Iterator[Line]:

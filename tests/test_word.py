@@ -22,7 +22,7 @@ from training.corpus import SPLITS, split_of
 from training.errors import TrainingError
 from training.fillers import write_noise
 from training.steps import Steps, stamp
-from training.word import FURTHER, Order, train_word
+from training.word import Order, train_word
 
 COMMAND = [sys.executable, "-c", "import sys; from training.cli import main; sys.exit(main())", "word", "hey computer"]
 START = ["--start", str(shipped()["computer"])]
@@ -66,6 +66,8 @@ def kill_when(folder: Path, pattern: str, count: int = 1) -> None:
 @pytest.mark.timeout(2400)  # three trainings, each of which loads TensorFlow
 def test_one_command_gives_a_measured_model_and_a_killed_one_gives_the_same(tmp_path) -> None:
     pytest.importorskip("tensorflow", reason="the train extra is not installed")
+    from training.fit import FURTHER
+
     straight, killed = prepare(tmp_path / "straight"), prepare(tmp_path / "killed")
     log = finish(straight)
     assert "step 4 of 4, evaluate; about" in log

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +30,7 @@ from model.frontend import (
 )
 from model.network import CARRY
 from training import corpus, phones
+from training.near import Moment
 from training.scenes import Int8Array, Labels, Material, Recipe, Scenes, colours
 from training.without import without
 
@@ -77,10 +78,8 @@ class Folders:
         """
         whole = corpus.load(self.positives, self.cache, "positives")
         spoken = corpus.load(self.spoken, self.cache, "synthetic negatives")
-        speech = corpus.load(self.speech, self.cache, "speech")
+        speech, heard = self._real_speech()
         noise = corpus.load(self.noise, self.cache, "noise")
-        heard = phones.texts([speech], self.says)
-        speech = without(speech, heard, [self.word])
         tracks: dict[str, phones.Track] = {}
         if word:
             texts = phones.texts([spoken]) | heard | {clip.path: word for clip in whole.clips}
@@ -92,6 +91,15 @@ class Folders:
             if clip.path in aligned:  # of the whole recording
                 tracks[clip.path] = aligned[clip.path] - np.array([0, 1, 1], np.int32) * (clip.start - before.start)
         return Material(positives, spoken, speech, noise, split, tracks)
+
+    def real_speech(self) -> corpus.Corpus:
+        """That without the word."""
+        return self._real_speech()[0]
+
+    def _real_speech(self) -> tuple[corpus.Corpus, dict[str, str]]:
+        speech = corpus.load(self.speech, self.cache, "speech")
+        heard = phones.texts([speech], self.says)
+        return without(speech, heard, [self.word]), heard
 
 
 @dataclass(frozen=True)
@@ -186,9 +194,11 @@ def epoch(plan: Plan, material: Material, number: int) -> Iterator[Batch]:
         yield Batch(columns, target, weight, phone, event, fresh.astype(np.float32))
 
 
-def stream(plan: Plan, first_epoch: int) -> Iterator[Batch]:
-    """The batches of all epochs from this one on, without end."""
+def stream(plan: Plan, first_epoch: int, near: Sequence[Moment] = ()) -> Iterator[Batch]:
+    """The batches of all epochs from this one on, without end. near: of the real speech, for `Recipe.near`."""
     material = plan.folders.load("train", plan.phones_of)
+    clips = {clip.path: clip for clip in material.clips["speech"]}
+    material.near.extend((clips[moment.path], moment.sample) for moment in near)
     for number in itertools.count(first_epoch):
         yield from epoch(plan, material, number)
 

@@ -95,6 +95,9 @@ def _prompts(language: str, name: str) -> Package:
 
 
 _GAMES, _SCUMMVM = "usr/share/games", "usr/share/scummvm"
+_FILLETS = f"{_GAMES}/fillets-ng/sound"
+# where the Dutch actors say "computer", by the texts of the game
+_DUTCH_COMPUTER = "poc-m-mysl|poc-v-[mn]|sec-m-prog|z-m-obl|disk-v-(vir|poz)|pz-m-poc|war-v-(poh|proz)"
 _WARZONE = "memressp|missmesg|tutorial|taunts|trnsppil|vtoltalk|coltive|nexus|sequenceaudio|countdown|multi"
 PACKAGES = (
     Package(
@@ -117,6 +120,8 @@ PACKAGES = (
     _prompts("fr", "French"),
     _prompts("it", "Italian"),
     _prompts("ru", "Russian"),
+    Package("fillets-ng-data-cs", SPEECH, 39, "a game's actors, Czech, 1.7 h", _folder(_FILLETS)),
+    Package("fillets-ng-data-nl", SPEECH, 33, "a game's actors, Dutch, 1.6 h", _folder(_FILLETS, _DUTCH_COMPUTER)),
     Package(
         "tuxpaint-stamps-default",
         SPEECH,
@@ -124,6 +129,7 @@ PACKAGES = (
         "single words in a dozen languages, by volunteers, 2 h",
         _folder("usr/share/tuxpaint/stamps", within="_desc"),
     ),
+    Package("fillets-ng-data", MUSIC, 71, "music and noises of a game, 0.5 h", _folder(_FILLETS.rpartition("/")[0])),
     Package("warzone2100-music", MUSIC, 86, "music, 4 h", _folder(f"{_GAMES}/warzone2100")),
     Package("colobot-common-sounds", MUSIC, 61, "music, 1.1 h", _folder(f"{_GAMES}/colobot/music")),
     Package(

@@ -29,12 +29,15 @@ from training.corpus import Corpus
 from training.errors import TrainingError
 from training.evaluate import THRESHOLDS, FalseAccepts, Recall
 from training.export import export
+from training.near import Moment, moments
 from training.phones import NAMES
 from training.progress import bar, duration
 from training.scalars import Scalars, line, of
 from training.scenes import Material
 from training.stopping import Progress, Stopping, score
 from training.whole import whole
+
+FURTHER = 7e-4  # learning rate of a training that begins with another's weights: it does not undo what is known
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Fit:
         self._word, self._plan, self._schedule, self._folder = word, plan, schedule, folder
         folder.mkdir(parents=True, exist_ok=True)
         self._twin = build(plan.front_end.bins, columns=None, phones=len(NAMES) if plan.phones_of else 0)
-        self._start = start.training if start else None
+        self._start, self._start_model = start.training if start else None, start
         if start:
             if start.front_end != plan.front_end:
                 raise TrainingError("the model to start from was trained on another front end")
@@ -182,7 +185,7 @@ class Fit:
             # before anything is computed: a folder that is wrong, or changes later, must not cost hours; and with
             # the phones, though nothing here measures them, since the producer may not start processes to find them
             development = self._plan.folders.load("dev", self._plan.phones_of)
-            producer = Ahead(self._batches())
+            producer = Ahead(self._batches(self._near()))
             scalars = Scalars(self._folder / "events")
             try:
                 while not self._finished():
@@ -194,10 +197,20 @@ class Fit:
                 average.assign(best)
         return self.model()
 
-    def _batches(self) -> Callable[[], Iterator[Batch]]:
+    def _near(self) -> list[Moment]:
+        """Where the model to start from nearly hears the word in other speech, if the recipe wants that."""
+        folders = self._plan.folders
+        if not (self._start_model and self._plan.recipe.near):
+            return []
+        speech = folders.real_speech()
+        found = moments(self._start_model, speech, speech.split("train"), folders.cache)
+        tqdm.write(f"{len(found)} of {len(speech.split('train'))} recordings of other speech sound like the word")
+        return found
+
+    def _batches(self, near: list[Moment]) -> Callable[[], Iterator[Batch]]:
         plan = self._plan
         if plan.built is None:
-            return partial(batches.stream, plan, self._epoch)
+            return partial(batches.stream, plan, self._epoch, near)
         return partial(dataset.stream, plan.built, plan.front_end, plan.rows, plan.seed, self._epoch)
 
     def _finished(self) -> bool:

@@ -41,8 +41,16 @@ def add_fit(commands: Any) -> None:
         "--epoch-batches", type=int, help="of 2.55 s of every stream (default: 250; once through the set with --built)"
     )
     fit.add_argument("--start", type=Path, metavar="NPZ", help="begin with the weights of this model file")
+    fit.add_argument(
+        "--near",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="with --start: share of the real speech that is drawn from where that model nearly hears the word in it "
+        "(default: none)",
+    )
     fit.add_argument("--rows", type=int, default=32, help="parallel streams (default: %(default)s)")
-    fit.add_argument("--learning-rate", type=float, default=1e-3, metavar="X", help="default: %(default)s")
+    fit.add_argument("--learning-rate", type=float, metavar="X", help="default: 0.001; 0.0007 with --start")
     fit.add_argument("--measure-every", type=int, default=5, metavar="EPOCHS", help="default: %(default)s")
     fit.add_argument(
         "--stop-at",
@@ -102,6 +110,7 @@ def _check_built(arguments: argparse.Namespace) -> int:
         "--phones": arguments.phones,
         "--says": arguments.says,
         "--event-from": arguments.event_from < 1,
+        "--near": arguments.near > 0,
     }
     if wrong := [name for name, value in given.items() if value]:
         raise TrainingError(f"{wrong[0]} does not go with --built: a built example holds only sound and labels")
@@ -113,11 +122,16 @@ def run(arguments: argparse.Namespace) -> None:
     from model.frontend import FrontEnd
     from model.modelfile import load
     from training.batches import Folders, Plan
-    from training.fit import Fit, Schedule
+    from training.errors import TrainingError
+    from training.fit import FURTHER, Fit, Schedule
     from training.scenes import Recipe
     from training.stopping import Stopping
 
     built = _check_built(arguments)
+    if arguments.near and not arguments.start:
+        raise TrainingError("--near needs --start NPZ: the model that nearly hears the word in other speech")
+    if not 0 <= arguments.near <= 1:
+        raise TrainingError(f"--near: a share is wanted, from 0 to 1, not {arguments.near:g}")
     phones = False if built else arguments.phones
     if phones is None and not (phones := find_spec("pocketsphinx") is not None):
         print(  # noqa: T201 - a command's answer
@@ -137,7 +151,7 @@ def run(arguments: argparse.Namespace) -> None:
     plan = Plan(
         folders,
         FrontEnd(arguments.scaling),
-        Recipe(),
+        Recipe(near=arguments.near),
         arguments.seed,
         phones_of=arguments.word if phones else None,
         rows=arguments.rows,
@@ -146,7 +160,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     schedule = Schedule(
         epochs=arguments.epochs,
-        learning_rate=arguments.learning_rate,
+        learning_rate=arguments.learning_rate or (FURTHER if arguments.start else Schedule.learning_rate),
         measure_every=arguments.measure_every,
         stopping=Stopping(arguments.stop_at, arguments.patience) if arguments.stop_at is not None else None,
         threads=arguments.threads,

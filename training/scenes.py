@@ -17,7 +17,7 @@ from scipy.signal import oaconvolve
 
 from model.frontend import FULL_SCALE, SAMPLE_RATE, STEP, STEP_SPAN, FloatArray
 from model.gate import SMOOTHING
-from training.corpus import Clip, Corpus, Int16Array, to_int16
+from training.corpus import MAX_SECONDS, Clip, Corpus, Int16Array, to_int16
 from training.phones import SILENT, UNKNOWN, Track
 
 LABEL_STEPS = 50  # ones after the word's end, as in the assignment
@@ -56,6 +56,8 @@ class Recipe:
     tight_seconds: Range = (0.0, 0.08)
     pause_seconds: Range = (0.15, 1.5)
     excerpt_seconds: Range = (0.6, 3.0)  # of a long recording
+    near: float = 0.0  # share of the real speech that is drawn from the material's near moments
+    near_seconds: Range = (0.0, 0.6)  # from such a moment to the end of the excerpt
     first_part: Range = (0.3, 0.75)  # of the word's duration
     pieces: tuple[int, int] = (2, 6)  # of real speech in a random join
     piece_seconds: Range = (0.06, 0.35)
@@ -102,6 +104,8 @@ class Material:
     # the same by folder, of those kinds whose folders all have the same share
     by_folder: dict[str, dict[str, list[Clip]]] = field(default_factory=dict)
     by_speaker: dict[str, list[Clip]] = field(default_factory=dict)  # the real speech
+    # real speech, and the sample in it by which a network thought that it heard the word
+    near: list[tuple[Clip, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for name in ("positives", "spoken", "speech", "noise"):
@@ -274,18 +278,31 @@ class Scenes:
         _fade(event.samples, SAMPLE_RATE // 200, SAMPLE_RATE // 200)
         return event._replace(positive=kind == "positives")
 
-    def _excerpt(self, samples: Int16Array, clip: Clip, seconds: float, speed: float) -> _Event:
-        """Some part of a clip, so long at most, played faster by this factor."""
-        start = 0
-        if (spare := len(samples) - seconds * SAMPLE_RATE) > 1:
-            start = int(self._rng.integers(int(spare)))
-            samples = samples[start : start + int(seconds * SAMPLE_RATE)]
+    def _excerpt(
+        self, samples: Int16Array, clip: Clip, seconds: float, speed: float, start: int | None = None
+    ) -> _Event:
+        """Some part of a clip, so long at most, played faster by this factor; it begins at a sample, or anywhere."""
+        if start is None:
+            spare = len(samples) - seconds * SAMPLE_RATE
+            start = int(self._rng.integers(int(spare))) if spare > 1 else 0
+        samples = samples[start : start + int(min(seconds, MAX_SECONDS) * SAMPLE_RATE)]
         played = stretch(samples.astype(np.float32), speed) / np.float32(FULL_SCALE * _decibel(clip.level))
         phones = [(UNKNOWN, 0, len(played))]
         if (track := self._material.tracks.get(clip.path)) is not None:
             at = np.clip((track[:, 1:] - start) / speed, 0, len(played)).astype(int)
             phones = [(int(name), int(a), int(b)) for name, (a, b) in zip(track[:, 0], at, strict=True) if b > a]
         return _Event(played, False, phones)
+
+    def _nearly(self) -> _Event:
+        """Real speech up to a little after the moment at which it sounded like the word."""
+        clip, moment = self._material.near[self._rng.integers(len(self._material.near))]
+        samples = self._material.speech[clip]
+        longest = self._recipe.excerpt_seconds[1]
+        end = min(len(samples), moment + int(self._between(self._recipe.near_seconds) * SAMPLE_RATE))
+        start = max(0, end - int(self._between((longest / 2, longest)) * SAMPLE_RATE))
+        event = self._excerpt(samples[:end], clip, longest, self._between(self._recipe.real_speed), start)
+        _fade(event.samples, SAMPLE_RATE // 200, SAMPLE_RATE // 200)
+        return event
 
     def _joined(self) -> _Event:
         """Pieces of one speaker's speech, one after the other: sounds of a voice in an order nobody chose."""
@@ -320,7 +337,10 @@ class Scenes:
             return _Event(part, False, phones)
         if kind == 2:
             return self._voiced("spoken", recipe.synthetic_speed)
-        return self._voiced("speech", recipe.real_speed) if kind == 3 else self._joined()
+        if kind == 3:
+            near = bool(self._material.near) and self._chance(recipe.near)
+            return self._nearly() if near else self._voiced("speech", recipe.real_speed)
+        return self._joined()
 
     def _noise(self, length: int) -> FloatArray:
         """Real or coloured noise with a root mean square of one, perhaps both."""

@@ -35,7 +35,6 @@ SPOKEN = ("synthetic-voices", "synthetic-others")  # positives and negatives; na
 SNRS_DB = (None, 20.0, 10.0, 5.0, 0.0)
 EVALUATED = 300  # recordings of the word in each folder, at most
 FRONT_END = FrontEnd("log")
-FURTHER = 7e-4  # learning rate of a training that begins with another's weights
 
 
 @dataclass(frozen=True)
@@ -220,7 +219,7 @@ def _fit(order: Order, steps: Steps, folders: dict[str, tuple[Path, ...]]) -> Pa
 
     def fit(folder: Path) -> Result:
         from training.batches import Folders, Plan
-        from training.fit import Fit, Schedule
+        from training.fit import FURTHER, Fit, Schedule
         from training.scenes import Recipe
         from training.stopping import Stopping
 

@@ -8,8 +8,10 @@ import pytest
 import soundfile
 
 from training import corpus
+from training.below import files_below
 from training.corpus import active_level, split_of, to_int16
 from training.errors import TrainingError
+from training.transcripts import transcripts
 
 
 def tone(seconds: float, rate: int, channels: int = 1, amplitude: float = 0.3) -> np.ndarray:
@@ -102,6 +104,25 @@ def test_a_file_beside_no_speaker_folder_is_its_own_group(tmp_path) -> None:
     for name in ("a", "b"):
         soundfile.write(tmp_path / f"{name}.wav", tone(0.1, 8000), 8000)
     assert len({group for _, group in corpus.find(tmp_path)}) == 2
+
+
+def test_folders_that_are_links_are_searched_too_and_a_circle_is_not(tmp_path) -> None:
+    speaker, talk = tmp_path / "collection" / "ann", tmp_path / "talk"
+    speaker.mkdir(parents=True)
+    soundfile.write(speaker / "1.wav", tone(0.1, 8000), 8000)
+    (speaker / "transcripts.txt").write_text("1\thello there\n")
+    (speaker / "around").symlink_to(tmp_path)
+    talk.mkdir()
+    (talk / "ann").symlink_to(speaker)
+    (talk / "gone.wav").symlink_to(tmp_path / "nowhere")
+    found = talk / "ann" / "1.wav"
+    assert (found, "talk/ann") in corpus.find(talk)
+    assert files_below(talk)[0] == found
+    assert (found, "talk/ann", "hello there") in list(transcripts(talk))
+    (talk / "ann").unlink()
+    (talk / "talk").symlink_to(talk)
+    with pytest.raises(TrainingError, match="no audio in it"):
+        corpus.find(talk)
 
 
 def test_the_splits_have_their_shares_and_never_change() -> None:

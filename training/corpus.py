@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from model.frontend import SAMPLE_RATE
 from training import endpoint
+from training.below import files_below
 from training.decode import Int16Array, UnusableError, active_level, decode, flaw, to_int16
 from training.errors import TrainingError
 from training.storage import explained
@@ -125,7 +126,7 @@ def find(folder: Path) -> list[tuple[Path, str]]:
     """
     if not folder.is_dir():
         raise TrainingError(f"{folder}: no such folder")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = [path for path in files_below(folder) if path.suffix.lower() in SUFFIXES]
     if not paths:
         raise TrainingError(f"{folder}: no audio in it ({', '.join(sorted(SUFFIXES))})")
     found = []

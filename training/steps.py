@@ -16,6 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from training.below import files_below
 from training.progress import Journey, duration
 from training.whole import whole
 
@@ -26,7 +27,7 @@ def stamp(paths: Iterable[Path]) -> str:
     """What changes when a file in these folders, or one of these files, does."""
     lines = []
     for path in paths:
-        for file in [path] if path.is_file() else sorted(found for found in path.rglob("*") if found.is_file()):
+        for file in [path] if path.is_file() else files_below(path):
             status = file.stat()
             lines.append(f"{file} {status.st_size} {status.st_mtime_ns}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from model.frontend import CLIP, CLIP_STEPS, SAMPLE_RATE, DoubleArray, Samples, spectrogram
+from training.below import files_below
 from training.decode import UnusableError, decode, flaw
 from training.errors import TrainingError
 
@@ -243,7 +244,7 @@ def raw_files(folder: Path, names: Sequence[str]) -> list[Path]:
     folders = [folder / name for name in names if (folder / name).is_dir()]
     if not folders:
         raise TrainingError(f"{folder} has no folder {' or '.join(names)}")
-    files = sorted(path for each in folders for path in each.rglob("*") if path.is_file())
+    files = sorted(path for each in folders for path in files_below(each))
     return [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
 
 

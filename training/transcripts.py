@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from training.below import files_below
 from training.corpus import find
 from training.errors import TrainingError
 
@@ -26,7 +27,9 @@ def transcripts(folder: Path) -> Iterator[tuple[Path, str, str]]:
     Raises TrainingError if there is no recording, or none with a text.
     """
     texts: dict[str, str] = {}
-    for path in sorted({*folder.rglob("transcripts.txt"), *folder.rglob("*.trans.txt")}):
+    for path in (
+        path for path in files_below(folder) if path.name == "transcripts.txt" or path.name.endswith(".trans.txt")
+    ):
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             name, _, text = line.strip().partition("\t" if "\t" in line else " ")
             if line.strip() and not text:

@@ -23,13 +23,14 @@ def train(folder: Path, log: Path, jobs: int) -> None:
     fill({folder / f"{number}.json": number for number in range(8)}, partial(work, log), jobs, "squares", "number")
 
 
-def test_two_trainings_that_share_a_cache_share_the_work(tmp_path) -> None:
+def test_two_trainings_that_share_a_cache_share_the_work(tmp_path, capfd) -> None:
     folder, log = tmp_path / "cache", tmp_path / "log"
     with ProcessPoolExecutor(2) as pool:
         for done in [pool.submit(train, folder, log, 1) for _ in range(2)]:
             done.result()
     assert sorted(log.read_text().split()) == [str(number) for number in range(8)]
     assert [json.loads((folder / f"{number}.json").read_text()) for number in range(8)] == [n * n for n in range(8)]
+    assert capfd.readouterr().out.count("squares: another training is at it") == 1
 
 
 def test_one_that_was_interrupted_goes_on_where_it_was(tmp_path) -> None:

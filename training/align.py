@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import itertools
 import json
@@ -20,6 +19,7 @@ from tqdm import tqdm
 from model.frontend import SAMPLE_RATE
 from training.corpus import Int16Array, read
 from training.errors import TrainingError
+from training.taking_turns import wait_for_turn
 from training.transcripts import spell, transcripts
 from training.whole import whole
 
@@ -145,7 +145,7 @@ def fill(tasks: Mapping[Path, Any], work: Callable[[Any], Any], jobs: int, title
     with contextlib.ExitStack() as locks:
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
-            fcntl.flock(locks.enter_context((folder / _LOCK).open("ab")), fcntl.LOCK_EX)
+            wait_for_turn(locks.enter_context((folder / _LOCK).open("ab")), title)
         missing = [(file, task, work) for file, task in tasks.items() if not file.exists()]
         for _ in tqdm(in_processes(_write, missing, jobs), total=len(missing), desc=title, unit=unit):
             pass

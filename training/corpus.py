@@ -7,7 +7,6 @@ of its name: adding recordings never moves one from one split to another.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from training.below import files_below
 from training.decode import Int16Array, UnusableError, active_level, decode, flaw, to_int16
 from training.errors import TrainingError
 from training.storage import explained
+from training.taking_turns import wait_for_turn
 from training.whole import whole
 
 __all__ = [
@@ -226,7 +226,7 @@ def _decode(
     pool.parent.mkdir(parents=True, exist_ok=True)
     clips, problems, start = [], [], 0
     with pool.open("ab") as file, ThreadPoolExecutor() as threads:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        wait_for_turn(file, title)
         if index.exists():
             return False
         file.truncate(0)  # what an interrupted one left

@@ -111,9 +111,11 @@ def test_a_training_says_how_many_there_are(talk, tmp_path, capfd) -> None:
     from training.cli import main
 
     folders = [option for name in ("positives", "spoken", "speech", "noise") for option in (f"--{name}", str(talk))]
-    options = ["fit", "word", *folders, "-o", str(tmp_path / "word.npz"), "--work", str(tmp_path / "work")]
+    options = ["fit", "activate", *folders, "-o", str(tmp_path / "word.npz"), "--work", str(tmp_path / "work")]
     assert main([*options, "--near", "0.3"]) == 1
-    assert "--near needs --start NPZ" in capfd.readouterr().err
+    assert '--near needs --start NPZ: a model of "activate"' in capfd.readouterr().err
+    assert main([*options, "--near", "0.3", "--start", str(SHIPPED.with_name("computer.npz"))]) == 1
+    assert '--near needs --start NPZ: a model of "activate"' in capfd.readouterr().err
     start = ["--start", str(SHIPPED), "--no-phones", "--epochs", "1", "--epoch-batches", "2", "--rows", "2"]
     assert main([*options, *start, "--near", "1.3"]) == 1
     assert "a share is wanted, from 0 to 1, not 1.3" in capfd.readouterr().err

@@ -128,8 +128,9 @@ def run(arguments: argparse.Namespace) -> None:
     from training.stopping import Stopping
 
     built = _check_built(arguments)
-    if arguments.near and not arguments.start:
-        raise TrainingError("--near needs --start NPZ: the model that nearly hears the word in other speech")
+    start = load(arguments.start) if arguments.start else None
+    if arguments.near and (start is None or start.word != arguments.word):
+        raise TrainingError(f'--near needs --start NPZ: a model of "{arguments.word}", which nearly hears it elsewhere')
     if not 0 <= arguments.near <= 1:
         raise TrainingError(f"--near: a share is wanted, from 0 to 1, not {arguments.near:g}")
     phones = False if built else arguments.phones
@@ -167,7 +168,6 @@ def run(arguments: argparse.Namespace) -> None:
         event_from=arguments.event_from,
         negative_weight=arguments.negative_weight,
     )
-    start = load(arguments.start) if arguments.start else None
     fit = Fit(arguments.word, plan, schedule, arguments.work / arguments.run_name, start)
     fit.run()
     fit.export(arguments.output)

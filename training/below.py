@@ -11,8 +11,10 @@ from training.errors import TrainingError
 def files_below(folder: Path) -> list[Path]:
     """Every file below the folder, sorted. A folder that lies within itself, by a link, is seen once.
 
-    Raises TrainingError for a folder that may not be read.
+    Raises TrainingError for a folder that is not there or may not be read.
     """
+    if not folder.is_dir():
+        raise TrainingError(f"{folder}: no such folder")
     found: list[Path] = []
     _collect(folder, (), found)
     return sorted(found)

@@ -124,8 +124,6 @@ def find(folder: Path) -> list[tuple[Path, str]]:
     A file in a sub-folder belongs to that sub-folder's speaker; a file that lies in the folder itself is its
     own group. Raises TrainingError if the folder is missing or holds no audio.
     """
-    if not folder.is_dir():
-        raise TrainingError(f"{folder}: no such folder")
     paths = [path for path in files_below(folder) if path.suffix.lower() in SUFFIXES]
     if not paths:
         raise TrainingError(f"{folder}: no audio in it ({', '.join(sorted(SUFFIXES))})")

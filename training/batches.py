@@ -78,8 +78,10 @@ class Folders:
         """
         whole = corpus.load(self.positives, self.cache, "positives")
         spoken = corpus.load(self.spoken, self.cache, "synthetic negatives")
-        speech, heard = self._real_speech()
+        speech = corpus.load(self.speech, self.cache, "speech")
         noise = corpus.load(self.noise, self.cache, "noise")
+        heard = phones.texts([speech], self.says)
+        speech = without(speech, heard, [self.word])
         tracks: dict[str, phones.Track] = {}
         if word:
             texts = phones.texts([spoken]) | heard | {clip.path: word for clip in whole.clips}
@@ -91,15 +93,6 @@ class Folders:
             if clip.path in aligned:  # of the whole recording
                 tracks[clip.path] = aligned[clip.path] - np.array([0, 1, 1], np.int32) * (clip.start - before.start)
         return Material(positives, spoken, speech, noise, split, tracks)
-
-    def real_speech(self) -> corpus.Corpus:
-        """That without the word."""
-        return self._real_speech()[0]
-
-    def _real_speech(self) -> tuple[corpus.Corpus, dict[str, str]]:
-        speech = corpus.load(self.speech, self.cache, "speech")
-        heard = phones.texts([speech], self.says)
-        return without(speech, heard, [self.word]), heard
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,7 @@ class Fit:
             # before anything is computed: a folder that is wrong, or changes later, must not cost hours; and with
             # the phones, though nothing here measures them, since the producer may not start processes to find them
             development = self._plan.folders.load("dev", self._plan.phones_of)
-            producer = Ahead(self._batches(self._near()))
+            producer = Ahead(self._batches(self._near(development.speech)))
             scalars = Scalars(self._folder / "events")
             try:
                 while not self._finished():
@@ -197,14 +197,13 @@ class Fit:
                 average.assign(best)
         return self.model()
 
-    def _near(self) -> list[Moment]:
-        """Where the model to start from nearly hears the word in other speech, if the recipe wants that."""
-        folders = self._plan.folders
+    def _near(self, speech: Corpus) -> list[Moment]:
+        """Where the model to start from nearly hears the word in the real speech, if the recipe wants that."""
         if not (self._start_model and self._plan.recipe.near):
             return []
-        speech = folders.real_speech()
-        found = moments(self._start_model, speech, speech.split("train"), folders.cache)
-        tqdm.write(f"{len(found)} of {len(speech.split('train'))} recordings of other speech sound like the word")
+        clips = speech.split("train")
+        found = moments(self._start_model, speech, clips, self._plan.folders.cache)
+        tqdm.write(f"{len(found)} of {len(clips)} recordings of other speech sound like the word")
         return found
 
     def _batches(self, near: list[Moment]) -> Callable[[], Iterator[Batch]]:

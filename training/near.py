@@ -16,12 +16,11 @@ from typing import NamedTuple
 import numpy as np
 
 from model.detector import Scorer
-from model.frontend import CLIP
 from model.modelfile import Model
 from training.align import fill
 from training.corpus import Clip, Corpus
 from training.firing import smooth
-from training.trials import sample_of
+from training.trials import sample_of, score_alone
 
 LEAST = 0.05  # posterior of a moment that is worth a repetition
 _AT_ONCE = 200  # recordings in one cached file
@@ -60,10 +59,7 @@ def _highest(task: tuple[Model, Path, Sequence[Clip]]) -> list[Moment]:
     corpus, scorer = Corpus(pool, clips, []), Scorer([model])
     found = []
     for clip in clips:
-        scorer.reset()
-        samples = corpus[clip]
-        parts = [scorer.push(samples[first : first + CLIP]).posteriors for first in range(0, len(samples), CLIP)]
-        smoothed = smooth(np.concatenate([*parts, scorer.flush().posteriors], axis=1)[0], model.smoothing)
+        smoothed = smooth(score_alone(scorer, corpus[clip])[0], model.smoothing)
         step = int(np.argmax(smoothed))
-        found.append(Moment(clip.path, min(sample_of(step), len(samples)), round(float(smoothed[step]), 4)))
+        found.append(Moment(clip.path, min(sample_of(step), clip.length), round(float(smoothed[step]), 4)))
     return found

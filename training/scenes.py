@@ -17,7 +17,7 @@ from scipy.signal import oaconvolve
 
 from model.frontend import FULL_SCALE, SAMPLE_RATE, STEP, STEP_SPAN, FloatArray
 from model.gate import SMOOTHING
-from training.corpus import MAX_SECONDS, Clip, Corpus, Int16Array, to_int16
+from training.corpus import Clip, Corpus, Int16Array, to_int16
 from training.phones import SILENT, UNKNOWN, Track
 
 LABEL_STEPS = 50  # ones after the word's end, as in the assignment
@@ -278,14 +278,16 @@ class Scenes:
         _fade(event.samples, SAMPLE_RATE // 200, SAMPLE_RATE // 200)
         return event._replace(positive=kind == "positives")
 
-    def _excerpt(
-        self, samples: Int16Array, clip: Clip, seconds: float, speed: float, start: int | None = None
-    ) -> _Event:
-        """Some part of a clip, so long at most, played faster by this factor; it begins at a sample, or anywhere."""
-        if start is None:
-            spare = len(samples) - seconds * SAMPLE_RATE
-            start = int(self._rng.integers(int(spare))) if spare > 1 else 0
-        samples = samples[start : start + int(min(seconds, MAX_SECONDS) * SAMPLE_RATE)]
+    def _excerpt(self, samples: Int16Array, clip: Clip, seconds: float, speed: float) -> _Event:
+        """Some part of a clip, so long at most, played faster by this factor."""
+        start = 0
+        if (spare := len(samples) - seconds * SAMPLE_RATE) > 1:
+            start = int(self._rng.integers(int(spare)))
+            samples = samples[start : start + int(seconds * SAMPLE_RATE)]
+        return self._played(samples, clip, start, speed)
+
+    def _played(self, samples: Int16Array, clip: Clip, start: int, speed: float) -> _Event:
+        """The samples of a clip from `start` on, faster by this factor."""
         played = stretch(samples.astype(np.float32), speed) / np.float32(FULL_SCALE * _decibel(clip.level))
         phones = [(UNKNOWN, 0, len(played))]
         if (track := self._material.tracks.get(clip.path)) is not None:
@@ -300,7 +302,7 @@ class Scenes:
         longest = self._recipe.excerpt_seconds[1]
         end = min(len(samples), moment + int(self._between(self._recipe.near_seconds) * SAMPLE_RATE))
         start = max(0, end - int(self._between((longest / 2, longest)) * SAMPLE_RATE))
-        event = self._excerpt(samples[:end], clip, longest, self._between(self._recipe.real_speed), start)
+        event = self._played(samples[start:end], clip, start, self._between(self._recipe.real_speed))
         _fade(event.samples, SAMPLE_RATE // 200, SAMPLE_RATE // 200)
         return event
 

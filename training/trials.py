@@ -188,13 +188,18 @@ def score_words(
     todo = [(snr, number, word) for snr in snrs_db for number, word in enumerate(words)]
     for snr, number, word in bar(todo, title, "word"):
         samples, start, end = place(word.samples, np.random.default_rng([seed, number]), snr)
-        scorer.reset()
-        parts = _push(scorer, samples)
-        posteriors = np.concatenate([*parts, scorer.flush().posteriors], axis=1)
+        posteriors = score_alone(scorer, samples)
         last = start + word_end(word.samples)
         for model, mine, row in zip(models, trials, posteriors, strict=True):
             mine.append(Trial(model, word, number, snr, start, end, last, row, seed))
     return trials
+
+
+def score_alone(scorer: Scorer, samples: Int16Array) -> FloatArray:
+    """(models, steps) of a recording with nothing before it, and a moment of silence after it."""
+    scorer.reset()
+    parts = _push(scorer, samples)
+    return np.concatenate([*parts, scorer.flush().posteriors], axis=1)
 
 
 def _push(scorer: Scorer, samples: Int16Array) -> list[FloatArray]:

@@ -8,27 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from test_scenes import QUIET
 
 from model.detector import Detector
 from model.modelfile import Model, load
 from training import corpus
 from training.batches import Folders
 from training.near import LEAST, moments
-from training.scenes import Recipe, Scenes, colours
+from training.scenes import Scenes, colours
 
 RATE = 44_100
 DATA = Path(__file__).parent / "data"
 SHIPPED = Path(__file__).parent.parent / "model" / "words" / "activate.npz"
-PLAIN = replace(
-    Recipe(
-        noise_only=0.0, room=0.0, babble=0.0, clean=1.0, equaliser_db=0.0, low_pass=0.0, overdrive=0.0, own_noise=0.0
-    ),
-    events=(0.0, 0.0, 0.0, 1.0, 0.0),
-    speech_dbfs=(-20.0, -20.0),
-    event_db=(0.0, 0.0),
-    tight=0.0,
-    real_speed=(1.0, 1.0),
-)
+PLAIN = replace(QUIET, events=(0.0, 0.0, 0.0, 1.0, 0.0))
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import io
 import shutil
 import struct
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -121,6 +122,30 @@ def test_a_folder_without_the_games_files_is_one_sentence(tmp_path) -> None:
     (tmp_path / "queen.1c").write_bytes(b"QTBL" + bytes(9) + b"\xff\xff")
     with pytest.raises(TrainingError, match="not the file of the game"):
         list(amazon_queen(tmp_path))
+
+
+def test_warzone_gets_the_texts_that_its_list_of_sounds_remarks(tmp_path) -> None:
+    sound = io.BytesIO()
+    sf.write(sound, np.sin(np.arange(8000) / 9), 16_000, format="OGG")
+    names = ("memressp/research/pcv361", "memressp/research/pcv362", "beep1", "multi/gift")
+    game = tmp_path / "usr/share/games/warzone2100"
+    game.mkdir(parents=True)
+    with zipfile.ZipFile(game / "base.wz", "w") as archive:
+        archive.writestr(
+            "audio/audio.cfg",
+            '\taudio\t"beep1.ogg"\toneshot  30 1800\t/*Select*/\n\taudio "gift.ogg" oneshot 100 1800\n'
+            '\taudio\t"pcv361.ogg"  \toneshot\t100 1800  /*Computer Research Completed*/\n'
+            '\taudio\t"pcv362.ogg"  \toneshot\t100 1800  /*Power Research Completed*/\n',
+        )
+        for name in names:
+            archive.writestr(f"audio/{name}.ogg", sound.getvalue())
+        archive.writestr("sequenceaudio/res_com.ogg", sound.getvalue())  # its text is in no file, and has the word
+    [package] = chosen(["warzone2100-data"])
+    assert {line.name: line.text for line in package.lines(tmp_path)} == {
+        "audio-memressp-research-pcv361": "Computer Research Completed",
+        "audio-memressp-research-pcv362": "Power Research Completed",
+        "audio-multi-gift": "",
+    }
 
 
 def test_what_is_written_is_what_the_training_reads(tmp_path) -> None:

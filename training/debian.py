@@ -68,36 +68,51 @@ def _folder(inside: str, without: str = "(?!)", within: str = "") -> Callable[[P
     return lines
 
 
-def _archive(inside: str, within: str) -> Callable[[Path], Iterator[Line]]:
-    """The recordings in a zip file of the package."""
+def _archive(
+    inside: str, within: str, without: str = "(?!)", texts: Callable[[zipfile.ZipFile], dict[str, str]] | None = None
+) -> Callable[[Path], Iterator[Line]]:
+    """The recordings in a zip file of the package. texts: of some, by the last part of the recording's path."""
 
     def lines(root: Path) -> Iterator[Line]:
         with zipfile.ZipFile(root / inside) as archive:
+            known = texts(archive) if texts else {}
             for name in sorted(archive.namelist()):
-                if Path(name).suffix.lower() in SUFFIXES and re.search(within, name):
-                    yield from recording(_name(name), BytesIO(archive.read(name)))
+                wanted = re.search(within, name) and not re.search(without, name)
+                if wanted and Path(name).suffix.lower() in SUFFIXES:
+                    text = known.get(name.rpartition("/")[2], "")
+                    yield from recording(_name(name), BytesIO(archive.read(name)), text)
 
     return lines
+
+
+def _remarks(archive: zipfile.ZipFile) -> dict[str, str]:
+    """The texts of Warzone 2100's messages, which stand as remarks in its list of sounds."""
+    lines = archive.read("audio/audio.cfg").decode("utf-8", "replace")
+    return dict(re.findall(r'"([^"\n]+)".*/\*(.+?)\*/', lines))
 
 
 def _within(inside: str, lines: Callable[[Path], Iterator[Line]]) -> Callable[[Path], Iterator[Line]]:
     return lambda root: lines(root / inside)
 
 
-def _prompts(language: str, name: str) -> Package:
+def _prompts(language: str, name: str, without: str = "(?!)") -> Package:
     return Package(
         f"asterisk-core-sounds-{language}-wav",
         SPEECH,
         20,
         f"telephone prompts in {name}, 0.4 h",
-        _folder("usr/share/asterisk/sounds", without="/(silence|letters|digits)/|beep|tone|monkeys|tt-"),
+        _folder("usr/share/asterisk/sounds", f"/(silence|letters|digits)/|beep|tone|monkeys|tt-|{without}"),
     )
 
 
 _GAMES, _SCUMMVM = "usr/share/games", "usr/share/scummvm"
 _FILLETS = f"{_GAMES}/fillets-ng/sound"
-# where the Dutch actors say "computer", by the texts of the game
+# Where one of the words that chimed ships is said, and the package has no text that `fit` and `evaluate` could leave
+# it out by: by the texts of another language, by the names of the files, and by ear
 _DUTCH_COMPUTER = "poc-m-mysl|poc-v-[mn]|sec-m-prog|z-m-obl|disk-v-(vir|poz)|pz-m-poc|war-v-(poh|proz)"
+_ENGLISH_ACTIVATED = r"/(de-)?activated\."
+_NEXUIZ_ACTIVATE = "activates_the_buried_switch"
+_WARZONE_COMPUTER = "sequenceaudio/res_com"
 _WARZONE = "memressp|missmesg|tutorial|taunts|trnsppil|vtoltalk|coltive|nexus|sequenceaudio|countdown|multi"
 PACKAGES = (
     Package(
@@ -115,7 +130,7 @@ PACKAGES = (
         _within(f"{_SCUMMVM}/beneath-a-steel-sky", steel_sky),
     ),
     Package("drascula", SPEECH, 26, "a game's actors, English, 0.8 h", _within(f"{_SCUMMVM}/drascula/en", drascula)),
-    _prompts("en", "English"),
+    _prompts("en", "English", _ENGLISH_ACTIVATED),
     _prompts("es", "Spanish"),
     _prompts("fr", "French"),
     _prompts("it", "Italian"),
@@ -144,8 +159,8 @@ PACKAGES = (
         "warzone2100-data",
         SPEECH,
         143,
-        "a game's radio voices, English, 0.2 h",
-        _archive(f"{_GAMES}/warzone2100/base.wz", _WARZONE),
+        "a game's radio voices, English, 0.2 h, most of it with its text",
+        _archive(f"{_GAMES}/warzone2100/base.wz", _WARZONE, _WARZONE_COMPUTER, _remarks),
         usual=False,
     ),
     Package(
@@ -153,7 +168,7 @@ PACKAGES = (
         SPEECH,
         267,
         "a game's shouts and announcements, English, 0.2 h",
-        _archive(f"{_GAMES}/nexuiz/data/data.pk3", "coms|announcer|tutorial"),
+        _archive(f"{_GAMES}/nexuiz/data/data.pk3", "coms|announcer|tutorial", _NEXUIZ_ACTIVATE),
         usual=False,
     ),
     Package(

@@ -15,7 +15,7 @@ from training.corpus import load
 from training.debian import PACKAGES, Package, chosen, fetch, write
 from training.errors import TrainingError
 from training.games import _SKY_BITS, _SKY_CHARACTERS, Line, _prefix_code, amazon_queen, drascula, steel_sky
-from training.transcripts import transcripts
+from training.transcripts import spell, transcripts
 
 TEXTS = ["It's a computer terminal...", "Hey!", "I'm gonna try to FIND that Overmann! " * 4, "So who BUILT it?"]
 
@@ -119,6 +119,9 @@ def test_a_folder_without_the_games_files_is_one_sentence(tmp_path) -> None:
     _sky(tmp_path, {50_600: b"\0" * 22 + _speech(0)})  # with sound, but without the texts of that version
     with pytest.raises(TrainingError, match=r"sky\.dsk: not the file of the game"):
         list(steel_sky(tmp_path))
+    _sky(tmp_path, {50_600: b"\0" * 22 + b"RNC\x01" + _speech(0), 60_601: _pack(TEXTS)})
+    with pytest.raises(TrainingError, match=r"sky\.dsk: the packed file"):
+        list(steel_sky(tmp_path))
     (tmp_path / "queen.1c").write_bytes(b"QTBL" + bytes(9) + b"\xff\xff")
     with pytest.raises(TrainingError, match="not the file of the game"):
         list(amazon_queen(tmp_path))
@@ -173,14 +176,26 @@ def test_a_package_that_cannot_be_had_leaves_nothing_behind(tmp_path) -> None:
     assert list((tmp_path / "speech").iterdir()) == []
 
 
+def _heard(folder: Path) -> float:
+    """The share of the texts' words that PocketSphinx, which is told nothing, hears in forty of the recordings."""
+    sphinx = pytest.importorskip("pocketsphinx").Decoder(samprate=16_000, loglevel="FATAL")
+    heard, said = 0, 0
+    for path, _, text in [entry for entry in transcripts(folder) if 5 <= len(entry[2].split()) <= 9][::20][:40]:
+        sphinx.start_utt()
+        sphinx.process_raw(sf.read(path, dtype="int16")[0].tobytes(), full_utt=True)
+        sphinx.end_utt()
+        words = {*spell(text)}
+        heard += len(words & {*(sphinx.hyp().hypstr.split() if sphinx.hyp() else ())})
+        said += len(words)
+    return heard / said
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("name", "lines", "texts"),
     [("beneath-a-steel-sky", 3400, 3400), ("flight-of-the-amazon-queen", 6700, 3700), ("drascula", 770, 0)],
 )
-def test_a_real_package_becomes_speech_whose_texts_are_as_long_as_it_is(
-    tmp_path, monkeypatch, name, lines, texts
-) -> None:
+def test_a_real_package_becomes_speech_in_which_its_texts_are_heard(tmp_path, monkeypatch, name, lines, texts) -> None:
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         pytest.skip("no apt-get or dpkg-deb")
     monkeypatch.chdir(tmp_path)
@@ -199,3 +214,5 @@ def test_a_real_package_becomes_speech_whose_texts_are_as_long_as_it_is(
         assert len(said) >= texts
         # a longer text takes longer to say: texts of other lines would not correlate
         assert np.corrcoef(np.array(said).T)[0, 1] > 0.7
+        # noise in place of what was packed would be as long: nothing of it is heard, of speech a quarter and more
+        assert _heard(folder) > 0.1

@@ -18,6 +18,7 @@ import numpy as np
 import soundfile as sf
 
 from model.frontend import FloatArray
+from training import rnc
 from training.errors import TrainingError
 
 _RATE = 11_025  # Hz, of the games that keep plain samples of 8 bits
@@ -54,7 +55,16 @@ def steel_sky(folder: Path) -> Iterator[Line]:
                 text = disk.text(section, number)
             except (struct.error, IndexError) as error:
                 raise TrainingError(f"{folder}/sky.dsk: not the file of the game that ScummVM offers") from error
-            yield Line(str(_SKY_SPEECH + first + number), _eight_bit(spoken[_SKY_HEADER:]), _RATE, text)
+            yield Line(str(_SKY_SPEECH + first + number), _eight_bit(_sky_sound(folder, spoken)), _RATE, text)
+
+
+def _sky_sound(folder: Path, spoken: bytes) -> bytes:
+    """The samples of a file of speech: nearly all of them are packed."""
+    sound = spoken[_SKY_HEADER:]
+    try:
+        return rnc.unpack(sound) if sound.startswith(rnc.MAGIC) else sound
+    except ValueError as error:
+        raise TrainingError(f"{folder}/sky.dsk: {error}") from error
 
 
 def amazon_queen(folder: Path) -> Iterator[Line]:

@@ -126,7 +126,7 @@ PACKAGES = (
         "beneath-a-steel-sky",
         SPEECH,
         66,
-        "a game's actors, English, 1.5 h with its text",
+        "a game's actors, English, 1.9 h with its text",
         _within(f"{_SCUMMVM}/beneath-a-steel-sky", steel_sky),
     ),
     Package("drascula", SPEECH, 26, "a game's actors, English, 0.8 h", _within(f"{_SCUMMVM}/drascula/en", drascula)),

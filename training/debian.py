@@ -31,6 +31,7 @@ SPEECH, MUSIC = "speech", "music"
 _RATE = 16_000  # Hz: hardly any of it has more
 _SHORTEST = 0.25  # seconds
 _PATIENCE = 1800  # seconds for one package to arrive
+_NOWHERE = "(?!)"  # a pattern that nothing matches
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,19 @@ def _name(path: str) -> str:
     return path.rpartition(".")[0].replace("/", "-")
 
 
-def _folder(inside: str, without: str = "(?!)", within: str = "") -> Callable[[Path], Iterator[Line]]:
-    """The recordings below a folder of the package; without, within: what of their paths is not, or is, wanted."""
+def _wanted(path: str, within: str, without: str) -> bool:
+    """Whether it is a recording that the first pattern finds, and the second does not."""
+    return Path(path).suffix.lower() in SUFFIXES and bool(re.search(within, path)) and not re.search(without, path)
+
+
+def _folder(inside: str, within: str = "", without: str = _NOWHERE) -> Callable[[Path], Iterator[Line]]:
+    """The recordings below a folder of the package; within, without: what of their paths is, or is not, wanted."""
 
     def lines(root: Path) -> Iterator[Line]:
         seen = set()
         for path in sorted((root / inside).rglob("*")):
             name = str(path.relative_to(root / inside))
-            wanted = path.suffix.lower() in SUFFIXES and re.search(within, name) and not re.search(without, name)
-            if not wanted or not path.is_file():
+            if not _wanted(name, within, without) or not path.is_file():
                 continue
             if (content := hashlib.sha256(path.read_bytes()).digest()) in seen:
                 continue  # many pictures share what is said of them
@@ -69,7 +74,7 @@ def _folder(inside: str, without: str = "(?!)", within: str = "") -> Callable[[P
 
 
 def _archive(
-    inside: str, within: str, without: str = "(?!)", texts: Callable[[zipfile.ZipFile], dict[str, str]] | None = None
+    inside: str, within: str, without: str = _NOWHERE, texts: Callable[[zipfile.ZipFile], dict[str, str]] | None = None
 ) -> Callable[[Path], Iterator[Line]]:
     """The recordings in a zip file of the package. texts: of some, by the last part of the recording's path."""
 
@@ -77,8 +82,7 @@ def _archive(
         with zipfile.ZipFile(root / inside) as archive:
             known = texts(archive) if texts else {}
             for name in sorted(archive.namelist()):
-                wanted = re.search(within, name) and not re.search(without, name)
-                if wanted and Path(name).suffix.lower() in SUFFIXES:
+                if _wanted(name, within, without):
                     text = known.get(name.rpartition("/")[2], "")
                     yield from recording(_name(name), BytesIO(archive.read(name)), text)
 
@@ -95,13 +99,13 @@ def _within(inside: str, lines: Callable[[Path], Iterator[Line]]) -> Callable[[P
     return lambda root: lines(root / inside)
 
 
-def _prompts(language: str, name: str, without: str = "(?!)") -> Package:
+def _prompts(language: str, name: str, without: str = _NOWHERE) -> Package:
     return Package(
         f"asterisk-core-sounds-{language}-wav",
         SPEECH,
         20,
         f"telephone prompts in {name}, 0.4 h",
-        _folder("usr/share/asterisk/sounds", f"/(silence|letters|digits)/|beep|tone|monkeys|tt-|{without}"),
+        _folder("usr/share/asterisk/sounds", without=f"/(silence|letters|digits)/|beep|tone|monkeys|tt-|{without}"),
     )
 
 
@@ -136,7 +140,9 @@ PACKAGES = (
     _prompts("it", "Italian"),
     _prompts("ru", "Russian"),
     Package("fillets-ng-data-cs", SPEECH, 39, "a game's actors, Czech, 1.7 h", _folder(_FILLETS)),
-    Package("fillets-ng-data-nl", SPEECH, 33, "a game's actors, Dutch, 1.6 h", _folder(_FILLETS, _DUTCH_COMPUTER)),
+    Package(
+        "fillets-ng-data-nl", SPEECH, 33, "a game's actors, Dutch, 1.6 h", _folder(_FILLETS, without=_DUTCH_COMPUTER)
+    ),
     Package(
         "tuxpaint-stamps-default",
         SPEECH,

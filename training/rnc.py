@@ -33,7 +33,8 @@ class _Reader:
 
     def __init__(self, data: bytes) -> None:
         self._data = data + bytes(4)
-        self._at, self._bits, self._count = 0, self._word(0), 16
+        self._at = self._bits = self._count = 0
+        self._take_word()
         self._read(2)  # marks of the packer
 
     def chunks(self, count: int) -> bytes:
@@ -53,8 +54,9 @@ class _Reader:
                         first += len(part)
         return bytes(out)
 
-    def _word(self, at: int) -> int:
-        return self._data[at] | self._data[at + 1] << 8
+    def _take_word(self) -> None:
+        self._bits |= (self._data[self._at] | self._data[self._at + 1] << 8) << self._count
+        self._count += 16
 
     def _read(self, count: int) -> int:
         value = self._bits & (1 << count) - 1
@@ -62,8 +64,7 @@ class _Reader:
         self._count -= count
         if self._count < 16:
             self._at += 2
-            self._bits |= self._word(self._at) << self._count
-            self._count += 16
+            self._take_word()
         return value
 
     def _plain(self, count: int) -> bytes:
@@ -73,8 +74,8 @@ class _Reader:
         part = self._data[self._at : self._at + count]
         self._at += count
         self._count -= 16
-        self._bits = self._bits & (1 << self._count) - 1 | self._word(self._at) << self._count
-        self._count += 16
+        self._bits &= (1 << self._count) - 1
+        self._take_word()
         return part
 
     def _code(self) -> list[tuple[int, int]]:

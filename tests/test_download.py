@@ -193,7 +193,12 @@ def _heard(folder: Path) -> float:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("name", "lines", "texts"),
-    [("beneath-a-steel-sky", 3400, 3400), ("flight-of-the-amazon-queen", 6700, 3700), ("drascula", 770, 0)],
+    [
+        ("beneath-a-steel-sky", 3400, 3400),
+        ("flight-of-the-amazon-queen", 6700, 3700),
+        ("drascula", 770, 0),
+        ("ktuberling-data", 1800, 0),
+    ],
 )
 def test_a_real_package_becomes_speech_in_which_its_texts_are_heard(tmp_path, monkeypatch, name, lines, texts) -> None:
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):

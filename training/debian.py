@@ -1,6 +1,6 @@
 """Names of Debian packages in, folders of real speech and music out, for `fit`, `word` and `evaluate`.
 
-Free games, telephone prompts and a drawing program bring hours of people who speak, with licences that let everyone
+Free games, telephone prompts and programs for children bring hours of people who speak, with licences that let everyone
 use them. Each package becomes a folder of FLAC files at 16 kHz, with its copyright file, and transcripts where the
 package has them. A folder that is there is whole, and is kept.
 """
@@ -149,6 +149,27 @@ PACKAGES = (
         161,
         "single words in a dozen languages, by volunteers, 2 h",
         _folder("usr/share/tuxpaint/stamps", within="_desc"),
+    ),
+    Package(
+        "ktuberling-data",
+        SPEECH,
+        47,
+        "single words in two dozen languages, by volunteers, 0.5 h",
+        _folder("usr/share/ktuberling/sounds"),
+    ),
+    Package(
+        "klettres-data",
+        SPEECH,
+        40,
+        "letters and syllables in two dozen languages, by volunteers, 0.9 h",
+        _folder("usr/share/klettres"),
+    ),
+    Package(
+        "asterisk-prompt-it-menardi-wav",
+        SPEECH,
+        19,
+        "telephone prompts in Italian, another voice, 0.4 h",
+        _folder("usr/share/asterisk/sounds", without="silence|beep|tone|tt-"),
     ),
     Package("fillets-ng-data", MUSIC, 71, "music and noises of a game, 0.5 h", _folder(_FILLETS.rpartition("/")[0])),
     Package("warzone2100-music", MUSIC, 86, "music, 4 h", _folder(f"{_GAMES}/warzone2100")),

@@ -63,6 +63,15 @@ def test_the_second_load_maps_what_the_first_decoded_until_a_file_changes(tmp_pa
     assert len(corpus.load((folder,), cache, "test").clips) == 2
 
 
+def test_samples_that_were_deleted_are_decoded_again(tmp_path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(0.5, 44_100), 44_100)
+    corpus.load((tmp_path,), tmp_path / "cache", "test")
+    [pool] = (tmp_path / "cache").glob("*.pcm")
+    pool.unlink()
+    again = corpus.load((tmp_path,), tmp_path / "cache", "test")
+    np.testing.assert_array_equal(again[again.clips[0]], corpus.read(tmp_path / "a.wav"))
+
+
 def test_two_trainings_that_share_a_cache_decode_once(tmp_path, monkeypatch) -> None:
     folder = tmp_path / "recordings"
     folder.mkdir()

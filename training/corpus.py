@@ -175,6 +175,8 @@ def load_files(
         return flaw(recording, silence) or recording.samples
 
     decoded = False
+    if not pool.exists():
+        index.unlink(missing_ok=True)  # somebody wanted the space
     if not index.exists():
         with explained(str(cache)):
             decoded = _decode(found, one, index, pool, title)

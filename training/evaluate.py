@@ -21,7 +21,8 @@ from training.rates import Rate
 from training.trials import Recording, Stream, Trial, condition, score_stream, score_words
 
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98)
-CANDIDATES = (*(n / 100 for n in range(1, 100)), 0.995, 0.998, 0.999)  # among which a threshold is chosen
+# Among which a threshold is chosen. Closer near 1, to which good weights put words, and what is most like them
+CANDIDATES = (*(n / 100 for n in range(1, 95)), *(n / 1000 for n in range(950, 1000, 5)), 0.998, 0.999)
 CURVE_POINTS = 240
 STORED_POINTS = 40
 LABEL_STEPS = 50  # ones after a word's end, as in the assignment

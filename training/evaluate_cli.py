@@ -42,11 +42,18 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument(
         "--threshold", type=_threshold, nargs="+", metavar="X", help="list these instead of the usual ones"
     )
-    parser.add_argument(
+    into_the_file = parser.add_mutually_exclusive_group()
+    into_the_file.add_argument(
         "--set-threshold",
         type=float,
         metavar="FA_PER_HOUR",
         help="write into the model file the lowest threshold that fires no more often, and what it gave",
+    )
+    into_the_file.add_argument(
+        "--write-threshold",
+        type=_threshold,
+        metavar="X",
+        help="write into the model file this threshold, and what it gave",
     )
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write a report: curves, worst misses, sound")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -70,8 +77,9 @@ def run(arguments: argparse.Namespace) -> None:
     from training.evaluate_text import compare, table
 
     models = dict(zip(_names(arguments.models), map(load, arguments.models), strict=True))
-    if arguments.set_threshold is not None and len(arguments.models) > 1:
-        raise TrainingError("--set-threshold is for one model at a time")
+    written = arguments.set_threshold is not None or arguments.write_threshold is not None
+    if written and len(arguments.models) > 1:
+        raise TrainingError("--set-threshold and --write-threshold are for one model at a time")
     split = "all" if arguments.all_positives else arguments.split
     words = {str(folder): load_recordings([folder], split, arguments.work) for folder in arguments.positives}
     named = {"speech": arguments.speech, "noise": arguments.noise}
@@ -87,8 +95,9 @@ def run(arguments: argparse.Namespace) -> None:
     if not words | others:
         raise TrainingError("nothing to measure on: name folders with --positives, --speech or --noise")
     evaluations = evaluate(models, words, others, [None, *arguments.snr])
-    if arguments.set_threshold is not None:
-        chosen = evaluations[0].choose(arguments.set_threshold)
+    if written:
+        own, rate = arguments.write_threshold, arguments.set_threshold
+        chosen = evaluations[0].at(own) if own is not None else evaluations[0].choose(rate)
         measured = {"split": arguments.split, **as_json([chosen])[0], "points": operating_points(evaluations[0].curve)}
         model = replace(evaluations[0].model, threshold=chosen.threshold, measured=measured)
         save(arguments.models[0], model)

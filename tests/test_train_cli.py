@@ -109,7 +109,7 @@ def test_the_threshold_for_a_wished_rate_is_written_into_the_model_file(tmp_path
     )
     assert unwritable.returncode == 1
     two = run("evaluate", tmp_path / "tok.npz", tmp_path / "tok.npz", *arguments[2:], "--set-threshold", 1)
-    assert "are for one model at a time" in two.stderr
+    assert "--set-threshold and --write-threshold are for one model at a time" in two.stderr
     assert run(*arguments, "--write-threshold", 0.01).returncode == 0
     own = load(tmp_path / "tok.npz")
     assert own.measured["threshold"] == own.threshold == 0.01

@@ -175,9 +175,7 @@ def load_files(
         return flaw(recording, silence) or recording.samples
 
     decoded = False
-    if not pool.exists():
-        index.unlink(missing_ok=True)  # somebody wanted the space
-    if not index.exists():
+    if not (index.exists() and pool.exists()):
         with explained(str(cache)):
             decoded = _decode(found, one, index, pool, title)
     content: dict[str, Any] = json.loads(index.read_text())
@@ -224,6 +222,8 @@ def _decode(
 ) -> bool:
     """Write the samples and their index. False if another training that shares the cache did so meanwhile."""
     pool.parent.mkdir(parents=True, exist_ok=True)
+    if not pool.exists():
+        index.unlink(missing_ok=True)  # somebody wanted the space
     clips, problems, start = [], [], 0
     with pool.open("ab") as file, ThreadPoolExecutor() as threads:
         wait_for_turn(file, title)

@@ -99,13 +99,17 @@ def _within(inside: str, lines: Callable[[Path], Iterator[Line]]) -> Callable[[P
     return lambda root: lines(root / inside)
 
 
+_ASTERISK = "usr/share/asterisk/sounds"
+_NO_SPEECH = "beep|tone|monkeys|tt-"  # among a telephone's sounds
+
+
 def _prompts(language: str, name: str, without: str = _NOWHERE) -> Package:
     return Package(
         f"asterisk-core-sounds-{language}-wav",
         SPEECH,
         20,
         f"telephone prompts in {name}, 0.4 h",
-        _folder("usr/share/asterisk/sounds", without=f"/(silence|letters|digits)/|beep|tone|monkeys|tt-|{without}"),
+        _folder(_ASTERISK, without=f"/(silence|letters|digits)/|{_NO_SPEECH}|{without}"),
     )
 
 
@@ -169,7 +173,7 @@ PACKAGES = (
         SPEECH,
         19,
         "telephone prompts in Italian, another voice, 0.4 h",
-        _folder("usr/share/asterisk/sounds", without="silence|beep|tone|tt-"),
+        _folder(_ASTERISK, without=f"silence|{_NO_SPEECH}"),
     ),
     Package("fillets-ng-data", MUSIC, 71, "music and noises of a game, 0.5 h", _folder(_FILLETS.rpartition("/")[0])),
     Package("warzone2100-music", MUSIC, 86, "music, 4 h", _folder(f"{_GAMES}/warzone2100")),

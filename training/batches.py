@@ -31,6 +31,7 @@ from model.frontend import (
 from model.network import CARRY
 from training import corpus, phones
 from training.near import Moment
+from training.roomtone import room_tones
 from training.scenes import Int8Array, Labels, Material, Recipe, Scenes, colours
 from training.without import without
 
@@ -92,7 +93,8 @@ class Folders:
         for before, clip in zip(whole.clips, positives.clips, strict=True):
             if clip.path in aligned:  # of the whole recording
                 tracks[clip.path] = aligned[clip.path] - np.array([0, 1, 1], np.int32) * (clip.start - before.start)
-        return Material(positives, spoken, speech, noise, split, tracks)
+        tones = room_tones(speech, speech.split(split))
+        return Material(positives, spoken, speech, noise, split, tracks, tones=tones)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # seconds on a machine of two cores that scores one second of audio in SCORING
 SCORING = 0.008
 _CLIP = 0.025  # to speak one
-_KOKORO = 0.6  # by Kokoro
+_KOKORO = 0.73  # by Kokoro
 _NEAR_WORDS = 45.0
 _STITCHED = 0.25  # a recording aligned and joined
 _START = 25.0  # TensorFlow, and its first step

@@ -19,6 +19,7 @@ from model.frontend import FULL_SCALE, SAMPLE_RATE, STEP, STEP_SPAN, FloatArray
 from model.gate import SMOOTHING
 from training.corpus import Clip, Corpus, Int16Array, to_int16
 from training.phones import SILENT, UNKNOWN, Track
+from training.roomtone import looped
 
 LABEL_STEPS = 50  # ones after the word's end, as in the assignment
 BEFORE_STEPS, AFTER_STEPS = 12, 25  # around the ones: when exactly a word ends is not known that well
@@ -71,6 +72,9 @@ class Recipe:
     own_noise: float = 0.5
     own_noise_seconds: Range = (0.0, 0.25)
     own_snr_db: Range = (15.0, 50.0)
+    # of the noises of no place, in their own noise and behind whole scenes, so many are the sound of a room in which
+    # somebody was recorded
+    room_tone: float = 0.67
     snr_db: Range = (-2.0, 40.0)
     clean: float = 0.2  # share of speech scenes with next to no noise
     noise_dbfs: Range = (-65.0, -18.0)  # of a scene without speech
@@ -106,6 +110,7 @@ class Material:
     by_speaker: dict[str, list[Clip]] = field(default_factory=dict)  # the real speech
     # real speech, and the sample in it by which a network thought that it heard the word
     near: list[tuple[Clip, int]] = field(default_factory=list)
+    tones: list[Int16Array] = field(default_factory=list)  # see `roomtone.room_tones`
 
     def __post_init__(self) -> None:
         for name in ("positives", "spoken", "speech", "noise"):
@@ -348,15 +353,19 @@ class Scenes:
         """Real or coloured noise with a root mean square of one, perhaps both."""
         noise = np.zeros(length, np.float32)
         for _ in range(1 + self._chance(0.25)):
-            if self._chance(0.7):
-                samples = self._pick("noise")[0].astype(np.float32)
-            else:
-                samples = self._coloured[int(self._rng.integers(len(self._coloured)))]
+            samples = self._pick("noise")[0].astype(np.float32) if self._chance(0.7) else self._even()
             start = self._rng.integers(len(samples))
             # loops of real places may be shorter than the scene
             part = np.take(samples, np.arange(start, start + length), mode="wrap")
             noise += part / max(float(np.sqrt(np.mean(part**2))), 1e-3) * _decibel(self._between((-10, 0)))
         return noise / max(float(np.sqrt(np.mean(noise**2))), 1e-3)
+
+    def _even(self) -> FloatArray:
+        """A noise in which nothing happens, with a root mean square of one: a room's, or one of no place."""
+        tones = self._material.tones
+        if tones and self._chance(self._recipe.room_tone):
+            return looped(tones[int(self._rng.integers(len(tones)))])
+        return self._coloured[int(self._rng.integers(len(self._coloured)))]
 
     def _speech(self, length: int) -> tuple[FloatArray, list[int], list[Span]]:
         """Events on a time line, where those that are the word end, and the phones."""
@@ -385,7 +394,7 @@ class Scenes:
         limits = self._recipe.own_noise_seconds
         start = max(0, start - int(self._between(limits) * SAMPLE_RATE))
         end = min(len(voice), end + int(self._between(limits) * SAMPLE_RATE))
-        noise = self._coloured[int(self._rng.integers(len(self._coloured)))]
+        noise = self._even()
         first = int(self._rng.integers(len(noise)))
         part = np.take(noise, np.arange(first, first + end - start), mode="wrap")
         voice[start:end] += part * gain * _decibel(-self._between(self._recipe.own_snr_db))

@@ -99,15 +99,26 @@ def test_lines_of_the_amazon_queen_are_told_apart_by_who_says_which_part_of_what
     head = struct.pack(">5h", 0, 1, 24, 1, 1) + bytes(12) + struct.pack(">3H", 32 + len(joe), 0, 0) + bytes(4)
     sound = io.BytesIO()
     sf.write(sound, np.sin(np.arange(8000) / 9), 16_000, format="WAV")
-    names = ("240007J1", "240007J2", "24000AP1", "24000AP2", "C01A_011")
-    files = {"APE.DOG": bytes(20) + head + joe + other} | {f"{name}.SB": sound.getvalue() for name in names}
+    names = ("240007J1", "240007J2", "24000AP1", "24000AP2", "C1A__021", "C1A__022", "C1A__031", "JOE00412", "MIK_011")
+    # a scene's texts: one before its steps, then one of each; of even length in all, but an empty one is one byte
+    steps = ["*FF", "", "Observe!*00Now it flies.", "Oh..."]
+    scene = struct.pack(">6h", 0, -3, 0, 0, 12, 0)
+    for text in steps:
+        scene += bytes([len(text)]) + text.encode() + b"\0" * (bool(text) and len(scene) + 1 + len(text) & 1)
+    looks = b"*02It moves.\r\nNot mine.\r\n"
+    files = {"APE.DOG": bytes(20) + head + joe + other, "C1A.CUT": bytes(20) + scene, "QUEEN2.JAS": looks}
+    files |= {f"{name}.SB": sound.getvalue() for name in names}
     lines = {line.name: line for line in amazon_queen(_queen(tmp_path, files | {"EMPTY.SB": b"x"}))}
     assert {name: line.text for name, line in lines.items()} == {
         "240007J1": "You don't get out of it.",
         "240007J2": "I've got questions.",
         "24000AP1": "Maybe...",
         "24000AP2": "But of course.",
-        "C01A_011": "",
+        "C1A__021": "Observe!",
+        "C1A__022": "Now it flies.",
+        "C1A__031": "Oh...",
+        "JOE00412": "It moves.",
+        "MIK_011": "",
     }
     assert lines["240007J1"].rate == 16_000
 
@@ -195,7 +206,7 @@ def _heard(folder: Path) -> float:
     ("name", "lines", "texts"),
     [
         ("beneath-a-steel-sky", 3400, 3400),
-        ("flight-of-the-amazon-queen", 6700, 3700),
+        ("flight-of-the-amazon-queen", 6700, 6300),
         ("drascula", 770, 0),
         ("ktuberling-data", 1800, 0),
     ],

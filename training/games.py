@@ -80,6 +80,9 @@ def amazon_queen(folder: Path) -> Iterator[Line]:
         for name, content in files.items():
             if name.endswith(".DOG"):
                 texts = dict(_queen_texts(content[_QUEEN_BANK:])) | texts
+            elif name.endswith(".CUT"):
+                texts |= _queen_cutaway(name.removesuffix(".CUT"), content[_QUEEN_BANK:])
+        texts |= _queen_looks(files.get("QUEEN2.JAS", b""))
     except (struct.error, IndexError) as error:
         raise TrainingError(f"{folder}/queen.1c: not the file of the game that ScummVM offers") from error
     for name, content in files.items():
@@ -173,6 +176,7 @@ class _SkyDisk:
 # Flight of the Amazon Queen: a directory, then the files; big-endian throughout
 _QUEEN_HEADER, _QUEEN_BANK = 13, 20  # bytes, before the directory and in each file of dialogue
 _QUEEN_ENTRY = struct.Struct(">12sBII")
+_QUEEN_ANSWERS = 40  # that its hero gives again and again, and that are numbered before what he says of things
 _QUEEN_TREE, _QUEEN_LEVEL = 32, 96  # bytes, before and of each level of the tree of a dialogue
 
 
@@ -188,6 +192,31 @@ def _queen_texts(dialogue: bytes) -> Iterator[tuple[str, str]]:
             number, length = struct.unpack_from(">hB", dialogue, at + 2)
             text = dialogue[at + 5 : at + 5 + length].decode("latin-1")
             at = (at + 5 + length + 3) & ~3  # the next begins at a multiple of four
-            # *03 and the like, for the animation, divide it into what is said at once
-            for part, said in enumerate(re.split(r"\*(?:XY.{11}|[A-Z0-9]{2})", text), 1):
+            for part, said in _queen_parts(text):
                 yield f"{key:2d}{number & 0xFFFF:4x}{who}{part:x}".replace(" ", "0").upper(), said
+
+
+def _queen_cutaway(name: str, cutaway: bytes) -> Iterator[tuple[str, str]]:
+    """The same of a scene that plays by itself: a text of no step, then one of each step; most are empty."""
+    count, _, _, at = struct.unpack_from(">2h2H", cutaway, 2)
+    for step in range(abs(count) + 1):
+        if at >= len(cutaway):
+            break
+        length = cutaway[at]
+        text = cutaway[at + 1 : at + 1 + length].decode("latin-1")
+        at = (at + 1 + length + 1) & ~1 if length else at + 1
+        for part, said in _queen_parts(text):
+            if step:
+                yield f"{name:_<5}{step:02d}{part:x}".upper(), said
+
+
+def _queen_looks(lines: bytes) -> Iterator[tuple[str, str]]:
+    """The same of what its hero says when he looks at something: a line of text for each thing, in order."""
+    for number, text in enumerate(lines.decode("latin-1").splitlines(), 1 + _QUEEN_ANSWERS):
+        for part, said in _queen_parts(text):
+            yield f"JOE{number:04d}{part:x}".upper(), said
+
+
+def _queen_parts(text: str) -> Iterator[tuple[int, str]]:
+    """*03 and the like, for the animation, divide a text into what is said at once; their numbers and texts."""
+    return enumerate(re.split(r"\*(?:XY.{11}|[A-Z0-9]{2})", text), 1)

@@ -6,7 +6,8 @@ Each engine hears one stream of all recordings of the word, 2 s of a quiet room 
 1.5 s after it, then one stream of the speech, in blocks of 80 ms; each block has a score, so that one run tells what
 any threshold gives. Beside chimed's models: pymicro-wakeword and pyopen-wakeword, where they know the word, and
 PocketSphinx's keyphrase search, which hears each recording whole. Only recordings count that chimed's training left
-out (with --all-positives: all of the word); what the others' authors trained on is not known, so they may know some.
+out (with --all-positives: all of the word), and no speech that by its text says the word; what the others' authors
+trained on is not known, so they may know some.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ from model.modelfile import load
 from training import corpus
 from training.align import FRAME_SECONDS, SPHINX_RATE, decode
 from training.firing import smooth
+from training.phones import texts
 from training.rates import Rate
 from training.trials import LATE_SECONDS, PAUSE_SECONDS, QUIET_DBFS, background, place
+from training.without import without
 
 LEFT_OUT = ("dev", "test")  # what a training hears nothing of
 APART = 1.0  # s; what fires again sooner fires at the same thing
@@ -313,6 +316,8 @@ def main() -> None:
         if not folders:
             return []
         found = corpus.load(folders, arguments.work / "cache", title)
+        if title == "speech":
+            found = without(found, texts([found]), [word])
         return [found[clip] for clip in found.split(*splits)]
 
     word = load(arguments.models[0]).word

@@ -17,6 +17,7 @@ from model.network import FILTERS, UNITS
 # 1.13 to 1.37. The engine before its last tuning gave 1.44 to 1.50 and 1.50 to 1.67.
 USUAL = {1: 1.30, 4: 1.25}
 TURNS = 300
+TRIES = 12
 
 
 def bare_calls(bins: int, words: int) -> Callable[[], None]:
@@ -70,10 +71,14 @@ def ratio(words: int, turns: int = TURNS) -> float:
 
 @pytest.mark.parametrize("words", USUAL)
 def test_a_frame_costs_little_more_than_the_numpy_calls_that_it_needs(words):
-    """Fails once the engine takes a seventh more than it did; a busy machine gets three tries, not more room."""
+    """Fails once the engine takes a seventh more than it did; a busy machine gets more tries, not more room.
+
+    Each try has arrays of its own: on a machine that was up for long some lie where they push each other out of the
+    cache (1.32 to 1.60 in one run), and only the best says what the engine can do.
+    """
     limit = 1.15 * USUAL[words]
-    measured = []
-    for _ in range(3):
+    measured: list[float] = []
+    while len(measured) < TRIES:
         measured.append(ratio(words))
         if measured[-1] < limit:
             return

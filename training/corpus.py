@@ -33,6 +33,7 @@ __all__ = [
     "Int16Array",
     "Problem",
     "active_level",
+    "by_folder",
     "cut_to_word",
     "find",
     "load",
@@ -86,6 +87,14 @@ def split_of(group: str) -> str:
             return name
         percent -= share
     raise AssertionError("the shares add up to 100")
+
+
+def by_folder(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
+    """The clips of each folder, in their order."""
+    folders: dict[str, list[Clip]] = {}
+    for clip in clips:
+        folders.setdefault(clip.folder, []).append(clip)
+    return folders
 
 
 @dataclass(frozen=True)

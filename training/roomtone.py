@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from model.frontend import SAMPLE_RATE, FloatArray
-from training.corpus import Clip, Corpus, Int16Array
+from training.corpus import Clip, Corpus, Int16Array, by_folder
 from training.endpoint import HOP, SOFTEST_DBFS, loudness, room_dbfs
 
 OVER_ROOM_DB = 4.0  # an even sound stays within so much above the quietest tenth of its recording
@@ -60,11 +60,8 @@ def looped(samples: Int16Array) -> FloatArray:
 def room_tones(corpus: Corpus, clips: Sequence[Clip]) -> list[Int16Array]:
     """The rooms of these recordings as `quietest` finds them, of each folder up to 50; the same ones each time."""
     rng = np.random.default_rng(0)
-    folders: dict[str, list[Clip]] = {}
-    for clip in clips:
-        folders.setdefault(clip.folder, []).append(clip)
     tones: list[Int16Array] = []
-    for inside in folders.values():
+    for inside in by_folder(clips).values():
         found: list[Int16Array] = []
         for number in rng.permutation(len(inside))[:_TRIES]:
             if (tone := quietest(corpus[inside[number]])) is not None:

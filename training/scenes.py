@@ -17,7 +17,7 @@ from scipy.signal import oaconvolve
 
 from model.frontend import FULL_SCALE, SAMPLE_RATE, STEP, STEP_SPAN, FloatArray
 from model.gate import SMOOTHING
-from training.corpus import Clip, Corpus, Int16Array, to_int16
+from training.corpus import Clip, Corpus, Int16Array, by_folder, to_int16
 from training.phones import SILENT, UNKNOWN, Track
 from training.roomtone import looped
 
@@ -116,9 +116,7 @@ class Material:
         for name in ("positives", "spoken", "speech", "noise"):
             self.clips[name] = getattr(self, name).split(self.split)
         for name in ("positives", "spoken"):
-            folders = self.by_folder[name] = {}
-            for clip in self.clips[name]:
-                folders.setdefault(clip.folder, []).append(clip)
+            self.by_folder[name] = by_folder(self.clips[name])
         for clip in self.clips["speech"]:
             self.by_speaker.setdefault(clip.group, []).append(clip)
 

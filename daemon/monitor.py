@@ -21,6 +21,7 @@ from daemon.client import ask
 from daemon.console import say
 from daemon.errors import ChimedError
 from daemon.relay import Relay
+from model.extras import install
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
@@ -54,7 +55,7 @@ def command(args: argparse.Namespace) -> int:
     try:
         import websockets  # noqa: F401 - an extra
     except ImportError as error:
-        raise ChimedError("the monitor needs the websockets package: `pip install 'chimed[monitor]'`") from error
+        raise ChimedError(f"the monitor needs the package websockets: {install('monitor')}") from error
     ask(args.socket, "status")  # says at once if there is nothing to look at
     asyncio.run(_serve(args.socket, args.port))
     return 0

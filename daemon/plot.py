@@ -14,6 +14,7 @@ import numpy.typing as npt
 from daemon.console import printable
 from daemon.errors import ChimedError
 from model.detector import Detection, Detector
+from model.extras import install
 from model.frontend import BINS, FULL_SCALE, HOP, PSD_RATE, SAMPLE_RATE, STEP, STEP_SPAN, WINDOW
 
 Rows = npt.NDArray[Any]
@@ -178,5 +179,5 @@ def _figure() -> Any:
     try:
         from matplotlib.figure import Figure  # slow, large, and an extra
     except ImportError as error:
-        raise ChimedError("--plot needs matplotlib: `pip install 'chimed[plot]'`") from error
+        raise ChimedError(f"--plot needs the package matplotlib: {install('plot')}") from error
     return Figure

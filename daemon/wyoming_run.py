@@ -18,12 +18,13 @@ from daemon.errors import ChimedError
 from daemon.keeper import fingerprint
 from daemon.notify import Notifier
 from daemon.wyoming_options import Options, check
+from model.extras import install
 from model.modelfile import Model
 
 if TYPE_CHECKING:
     from daemon.wyoming_server import WyomingServer
 
-MISSING = "the Wyoming service needs the package {0}: `pip install 'chimed[wyoming]'`"
+MISSING = f"the Wyoming service needs the package {{0}}: {install('wyoming')}"
 WATCHDOG = 2.0  # s between two signs of life for systemd
 STOPPING = 5.0  # s
 

@@ -271,4 +271,5 @@ def test_without_matplotlib_a_plot_says_what_to_install(environment, beeps, mode
         timeout=60,
     )
     assert done.returncode == 1
-    assert done.stderr == "chimed: --plot needs matplotlib: `pip install 'chimed[plot]'`\n"
+    how = "`pip install '.[plot]'` (with pipx: `pipx install --force '.[plot]'`)"
+    assert done.stderr == f"chimed: --plot needs the package matplotlib: in a clone of chimed, {how}\n"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import json
 import pkgutil
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,17 @@ def test_daemon_imports_matplotlib_only_where_a_plot_is_drawn():
 def test_training_never_imports_daemon():
     found = {path: imports_in(source) & {"daemon"} for path, source in sources("training").items()}
     assert not any(found.values()), found
+
+
+def test_every_extra_that_a_message_names_is_one_of_the_package():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = {
+        name
+        for package in PACKAGES
+        for source in sources(package).values()
+        for name in re.findall(r"""\binstall\(["'](\w+)["']\)""", source)
+    }
+    assert {"plot", "train"} <= named <= extras.keys()
 
 
 # by what is loaded

@@ -12,6 +12,7 @@ import soundfile
 from examples import bursts, random_model
 from shared import seed
 
+from model.extras import install
 from model.modelfile import load, save
 
 COMMAND = [sys.executable, "-c", "import sys; from training.cli import main; sys.exit(main())"]
@@ -56,8 +57,7 @@ def test_without_the_extra_it_says_what_to_install(tmp_path) -> None:
         command = [sys.executable, "-c", code, *map(str, arguments)]
         result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
         assert result.returncode == 1
-        lack = "chimed-train: the Python package 'tqdm' is missing; training needs the extra: "
-        assert result.stderr == f"{lack}pip install 'chimed[train]'\n"
+        assert result.stderr == f"chimed-train: training needs the package tqdm: {install('train')}\n"
 
 
 def test_a_missing_folder_or_model_is_one_sentence(tmp_path) -> None:

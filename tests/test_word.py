@@ -174,6 +174,21 @@ def test_what_cannot_work_is_said_before_anything_is_made(tmp_path) -> None:
     assert not (tmp_path / "work").exists()
 
 
+@needs_espeak
+def test_without_pocketsphinx_it_says_what_is_lost_and_how_to_get_it(tmp_path, monkeypatch, capsys) -> None:
+    class EnoughError(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise EnoughError
+
+    monkeypatch.setitem(sys.modules, "pocketsphinx", None)
+    monkeypatch.setattr("training.word._material", stop)  # the first of the long steps
+    with pytest.raises(EnoughError):
+        train_word(Order("hey computer", tmp_path / "hey.npz", tmp_path / "work"))
+    assert "hears real voices less well: they need the package pocketsphinx" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("word", ["computer", "hey computer", "activate"])
 def test_make_model_takes_recordings_of_the_word_for_it_and_other_words_against_it(word, tmp_path) -> None:
     """What it hands to `chimed-train word` is read by that command's own parser."""

@@ -11,6 +11,7 @@ import pytest
 from daemon import config
 from daemon.errors import ConfigError, UsageError
 from daemon.wyoming_options import Address, Options, check, parse_uri
+from model.extras import install
 
 
 @pytest.mark.parametrize(
@@ -142,4 +143,4 @@ def test_without_the_package_it_says_what_to_install(environment):
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 1
-    assert done.stderr == "chimed: the Wyoming service needs the package wyoming: `pip install 'chimed[wyoming]'`\n"
+    assert done.stderr == f"chimed: the Wyoming service needs the package wyoming: {install('wyoming')}\n"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import soxr
 from tqdm import tqdm
 
+from model.extras import install
 from model.frontend import SAMPLE_RATE
 from training.corpus import Int16Array, read
 from training.errors import TrainingError
@@ -77,7 +78,7 @@ def new_decoder(**options: Any) -> Decoder:
     try:
         from pocketsphinx import Decoder
     except ImportError as error:
-        raise TrainingError("PocketSphinx is not installed: pip install 'chimed[stitch]'") from error
+        raise TrainingError(f"this needs the package pocketsphinx: {install('stitch')}") from error
     return Decoder(lm=None, loglevel="FATAL", **options)
 
 

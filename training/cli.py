@@ -119,6 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status. Errors are one sentence, never a traceback."""
     arguments = parser().parse_args(argv)
     _limit_threads()  # before anything imports numpy, which looks only then
+    from model.extras import install
     from model.modelfile import ModelFileError
     from training.errors import TrainingError
 
@@ -132,8 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if missing in ("", "model", "training"):
             raise  # ours: a defect
         print(
-            f"chimed-train: the Python package {missing!r} is missing; training needs the extra: "
-            "pip install 'chimed[train]'",
+            f"chimed-train: training needs the package {missing}: {install('train')}",
             file=sys.stderr,
         )
         return 1

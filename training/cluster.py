@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from model.extras import install
 from training.build import Plan, new_worker, plan_as_dict, plan_from_dict
 from training.errors import TrainingError
 from training.storage import Storage, storage
@@ -35,7 +36,7 @@ def on_cluster(plan: Plan, place: Storage, todo: Sequence[int], scheduler: str) 
     try:
         distributed: Any = import_module("distributed")  # its types are not complete
     except ImportError as error:
-        raise TrainingError("a cluster needs `distributed`; pip install 'chimed[cluster]' brings it") from error
+        raise TrainingError(f"a cluster needs the package distributed: {install('cluster')}") from error
     try:
         client = distributed.Client(scheduler, timeout=WAIT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:  # TimeoutError is an OSError; ValueError: no such kind of address
@@ -52,7 +53,7 @@ def on_cluster(plan: Plan, place: Storage, todo: Sequence[int], scheduler: str) 
             except distributed.KilledWorker as error:
                 raise TrainingError(f"{scheduler}: several workers died, perhaps for want of memory") from error
             except ImportError as error:
-                raise TrainingError(f"{scheduler}: chimed[cluster] is not installed on a worker ({error})") from error
+                raise TrainingError(f"{scheduler}: a worker lacks chimed's extra `cluster` ({error})") from error
             except (OSError, CancelledError) as error:
                 raise TrainingError(
                     f"{scheduler}: the connection to the scheduler broke; the same command goes on from here"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +123,7 @@ def run(arguments: argparse.Namespace) -> None:
     from training.batches import Folders, Plan
     from training.errors import TrainingError
     from training.fit import FURTHER, Fit, Schedule
+    from training.phones import WITHOUT, can_align
     from training.scenes import Recipe
     from training.stopping import Stopping
 
@@ -134,12 +134,8 @@ def run(arguments: argparse.Namespace) -> None:
     if not 0 <= arguments.near <= 1:
         raise TrainingError(f"--near: a share is wanted, from 0 to 1, not {arguments.near:g}")
     phones = False if built else arguments.phones
-    if phones is None and not (phones := find_spec("pocketsphinx") is not None):
-        print(  # noqa: T201 - a command's answer
-            "PocketSphinx is not installed (pip install 'chimed[stitch]'): training without phones, which hears real "
-            "voices less well",
-            file=sys.stderr,
-        )
+    if phones is None and not (phones := can_align()):
+        print(WITHOUT, file=sys.stderr)  # noqa: T201 - a command's answer
     folders = Folders(
         positives=tuple(arguments.positives),
         spoken=tuple(arguments.spoken or arguments.speech),  # a built set has its own, and nothing is measured on it

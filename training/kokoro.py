@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from model.extras import install
 from model.frontend import FloatArray
 from training.errors import TrainingError
 
@@ -50,9 +51,7 @@ def voices(folder: Path) -> Iterator[str]:
     """
     _, styles = _files(folder)
     if find_spec("onnxruntime") is None:
-        raise TrainingError(
-            f"{folder} is to hold Kokoro's voices, but onnxruntime is not installed (pip install 'chimed[kokoro]')"
-        )
+        raise TrainingError(f"Kokoro's voices in {folder} need the package onnxruntime: {install('kokoro')}")
     own = sorted(_styles(styles))
     pairs = [
         sign.join(sorted(pair) if sign == _MEAN else pair)

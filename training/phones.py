@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from model.extras import install
 from model.frontend import SAMPLE_RATE
 from training.align import FRAME_SECONDS, align, cache_key, fill, new_aligner
 from training.corpus import Clip, Corpus, read
@@ -35,6 +37,16 @@ Track = npt.NDArray[np.int32]
 _PADDING = SAMPLE_RATE // 5  # of silence around a clip that was trimmed: the aligner expects some
 _AT_ONCE = 250  # recordings in one cached file
 _FORMAT = 1
+
+WITHOUT = (
+    "training without phones, which hears real voices less well: "
+    f"they need the package pocketsphinx; {install('stitch')}"
+)
+
+
+def can_align() -> bool:
+    """Whether PocketSphinx is there. A training goes on without, and says WITHOUT."""
+    return find_spec("pocketsphinx") is not None
 
 
 def spoken_texts(folder: Path) -> dict[str, str]:

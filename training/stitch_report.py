@@ -10,6 +10,7 @@ from typing import Any
 import soundfile
 from tqdm import tqdm
 
+from model.extras import install
 from model.frontend import FULL_SCALE, SAMPLE_RATE, spectrogram
 
 EACH = 4  # clips of each kind
@@ -34,7 +35,7 @@ def report(clips: Sequence[dict[str, Any]], folder: Path, output: Path) -> None:
     try:
         _draw(kinds, folder, output / _PICTURE)
     except ImportError:
-        tqdm.write(f"no picture of the joins: matplotlib is not installed (pip install 'chimed[plot]'); see {output}")
+        tqdm.write(f"{output}: no picture of the joins, which needs the package matplotlib: {install('plot')}")
 
 
 def _draw(kinds: dict[str, list[dict[str, Any]]], folder: Path, picture: Path) -> None:

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from model.extras import install
 from training.errors import TrainingError
 
 PARTIAL = ".part"
@@ -155,7 +156,7 @@ class RemoteStorage:
         try:
             from fsspec.core import url_to_fs
         except ImportError as error:
-            raise TrainingError(f"{url}: fsspec is needed for this; pip install 'chimed[cluster]' brings it") from error
+            raise TrainingError(f"{url} needs the package fsspec: {install('cluster')}") from error
         self.location = url.rstrip("/")
         self.shared = not url.startswith("memory:")  # which is that of one process
         try:

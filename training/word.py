@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from training.errors import TrainingError
 from training.evaluate import CANDIDATES, Evaluation, as_json, evaluate, operating_points
 from training.fillers import speak_sentences, write_noise
 from training.pace import expected
-from training.phones import texts
+from training.phones import WITHOUT, can_align, texts
 from training.progress import duration, travel
 from training.speak import VARIED, VARIED_OTHERS, speak_corpus, vocabulary_of
 from training.steps import Result, Steps, stamp
@@ -94,6 +93,8 @@ def train_word(order: Order) -> Outcome:
     voices, vocabulary = find_voices(order.piper, order.kokoro), vocabulary_of(order.words)
     steps = Steps(order.work, expected(order, voices))
     tqdm.write(f"{order.phrase!r}: about {duration(steps.journey.left())} in all; Ctrl-C, and the same command goes on")
+    if not can_align():
+        tqdm.write(WITHOUT)
     travel(steps.journey)
     try:
         folders, notes = _material(order, steps, voices, vocabulary)
@@ -214,6 +215,8 @@ def _fit(order: Order, steps: Steps, folders: dict[str, tuple[Path, ...]]) -> Pa
     settings = {"recordings": own, "size": asdict(order.size), "seed": order.seed}
     if order.start:
         settings["start"] = stamp([order.start])
+    if not can_align():
+        settings["phones"] = False  # once they can be had, it is trained anew
     if order.says:
         settings["says"] = [[str(folder), text] for folder, text in order.says]
 
@@ -229,7 +232,7 @@ def _fit(order: Order, steps: Steps, folders: dict[str, tuple[Path, ...]]) -> Pa
             FRONT_END,
             Recipe(),
             order.seed,
-            phones_of=order.phrase if find_spec("pocketsphinx") else None,
+            phones_of=order.phrase if can_align() else None,
             rows=size.rows,
             epoch_steps=size.epoch_batches,
         )

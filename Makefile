@@ -47,7 +47,7 @@ demo: ## make the recording for tests and demonstration anew
 	@scripts/setup test
 	$(BIN)/python tests/make_demo.py
 
-model: ## train a word that ships anew: WORD=activate DATA=folder of recordings (docs/training.md; hours, resumable)
+model: ## train a word that ships anew: WORD=activate DATA=folder of recordings (docs/training.md; an hour or more, resumable)
 	@scripts/setup test
 	PATH="$(abspath $(BIN)):$$PATH" scripts/model "$(WORD)" "$(DATA)"
 

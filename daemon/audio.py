@@ -19,6 +19,12 @@ from daemon.resample import Resampler, Samples
 from model.frontend import FRAME, SAMPLE_RATE
 
 STDIN = "-"
+# A recorder at the other end of a pipe has a clock of its own, which may be faster than ours, and may have begun before
+# us: paced to the letter, what waits in the pipe would never grow less, and at last the recorder would lose sound.
+PIPE_SPEED = 1.01
+# A recorder at the other end of a pipe has a clock of its own, which may be faster than ours, and may have begun before
+# us: paced to the letter, what waits in the pipe would never grow less, and at last the recorder would lose sound.
+PIPE_SPEED = 1.01
 
 
 class Block(NamedTuple):
@@ -165,8 +171,9 @@ def paced(
     blocks: Iterable[Block],
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
+    speed: float = 1.0,
 ) -> Iterator[Block]:
-    """The same blocks, each no earlier than a microphone would have delivered it.
+    """The same blocks, each no earlier than a microphone would have delivered it, were it that much faster.
 
     Due times are counted in samples from the first block, so that no error adds up.
     """
@@ -174,7 +181,7 @@ def paced(
     heard = 0
     for block in blocks:
         heard += len(block.samples)
-        wait = start + heard / SAMPLE_RATE - clock()
+        wait = start + heard / (SAMPLE_RATE * speed) - clock()
         if wait > 0:
             sleep(wait)
         yield block

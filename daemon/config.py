@@ -6,6 +6,7 @@ Read from ``--config``, else ``$XDG_CONFIG_HOME/chimed/config.yaml``, else ``/et
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,14 +105,26 @@ def load(file: Path | None = None) -> Settings:
     Raises ConfigError.
     """
     if file is None:
-        file = next((candidate for candidate in usual_files() if candidate.is_file()), None)
+        file = next(filter(_is_there, usual_files()), None)
     return parse(read(file)) if file else Settings()
 
 
 def usual_files() -> list[Path]:
     """Where a configuration may lie, the user's own first."""
     folder = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return [Path(folder).expanduser() / "chimed" / "config.yaml", SYSTEM_FILE]
+    try:
+        return [Path(folder).expanduser() / "chimed" / "config.yaml", SYSTEM_FILE]
+    except RuntimeError:  # a user without a home
+        return [SYSTEM_FILE]
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return stat.S_ISREG(file.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:  # better said than passed over: it may say what to listen for
+        raise ConfigError(f"{file}: {error.strerror}") from error
 
 
 def parse(root: Value) -> Settings:
@@ -227,7 +240,7 @@ CLIPS_KEYS: Keys = {
 }
 CONTROL_KEYS: Keys = {
     "enabled": Value.boolean,
-    "socket": lambda value: value.file.parent / Path(value.text()).expanduser(),
+    "socket": Value.path_here,
 }
 WYOMING_KEYS: Keys = {
     "uri": Value.text,

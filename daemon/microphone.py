@@ -7,6 +7,7 @@ stream finishes, or its blocks just stop coming, or they go on and hold zeros al
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -48,7 +49,8 @@ class Microphone:
     """The device of this number or (part of a) name, the default one for None.
 
     channel: which one counts, from 1; gain: dB. Raises AudioError without PortAudio, and, unless it is patient,
-    where no such device can be opened; a patient one says so and waits for it.
+    where no such device can be opened; a patient one says so and waits for it. heard: one was before, so that
+    its return is said.
     """
 
     live = True
@@ -60,6 +62,7 @@ class Microphone:
         channel: int = 1,
         gain: float = 0.0,
         patient: bool = False,
+        heard: bool = False,
     ) -> None:
         self._portaudio = portaudio
         self._device = device
@@ -67,7 +70,7 @@ class Microphone:
         self._factor = np.float32(10 ** (gain / 20))
         self._capture: Capture | None = None
         self._inbox = Inbox(QUEUE, channel)
-        self._heard = False
+        self._heard = heard
         self._lost = False
         self._silence = Silence()
         self.name = "microphone" if device is None else f"microphone {device!r}"
@@ -86,7 +89,7 @@ class Microphone:
         self._resampler = Resampler(self._capture.rate)
         self.name = f"microphone {self._capture.device.name!r}"
         if self._device is not None:
-            self._device = self._capture.device.name  # a number changes when another device is plugged in
+            self._device = lasting(self._device, self._capture.device.name)
 
     def blocks(self) -> Iterator[Block]:
         """The stream, for ever; empty blocks while there is no sound, a gap where some was lost."""
@@ -207,6 +210,14 @@ class Silence:
             self._said = True
             self._quiet_until = self._heard + SILENCE_PAUSE
             log.warning("digital silence from the %s: it is muted, or the sound server has lost it", name)
+
+
+def lasting(wanted: str | int, found: str) -> str:
+    """What to look for when the device is gone that was wanted, and found under this name.
+
+    Its name without the number of ALSA's card: numbers change when devices are plugged in again in another order.
+    """
+    return str(wanted) if "hw:" in str(wanted) else re.sub(r"\s*\(hw:\d+,\d+\)$", "", found)
 
 
 def loss(blocks: int) -> str:

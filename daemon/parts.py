@@ -31,7 +31,7 @@ class Parts:
         hooks: HookRunner,
         wyoming: Beside,
         control: ControlServer | None,
-        microphone: Callable[[Audio], Callable[[], Source]],
+        microphone: Callable[[Audio], Callable[[bool], Source]],
     ) -> None:
         self._service = service
         self._hooks = hooks
@@ -73,11 +73,11 @@ class Parts:
             self._service.keeper = Keeper(settings.clips, self._service.plan.models)
 
 
-def open_microphone(args: argparse.Namespace, portaudio: PortAudio, audio: Audio) -> Callable[[], Source]:
-    """What opens the microphone that the command line names, else this configuration."""
+def open_microphone(args: argparse.Namespace, portaudio: PortAudio, audio: Audio) -> Callable[[bool], Source]:
+    """What opens the microphone that the command line names, else this configuration; told whether it does so again."""
     named = args.device is not None  # by someone who is here to read that there is no such device
     device = args.device if named else audio.device
-    return lambda: Microphone(portaudio, device, audio.channel, audio.gain, patient=not named)
+    return lambda again: Microphone(portaudio, device, audio.channel, audio.gain, again or not named, again)
 
 
 def control_server(wanted: Control) -> ControlServer:

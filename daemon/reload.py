@@ -48,6 +48,9 @@ class Reloader:
         except ChimedError as error:
             log.error("%s; the settings in force stay", error)
             self._service.complaint = f"the changed configuration was refused: {error}"
+        except Exception:  # a defect of ours, but no reason to stop listening
+            log.exception("the changed configuration was refused, by a defect of chimed; the settings in force stay")
+            self._service.complaint = "the changed configuration was refused, by a defect of chimed; the log has more"
         else:
             self._service.complaint = ""
             self.settings = settings

@@ -9,13 +9,13 @@ import functools
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import FrameType
 
 from daemon import config, logs, words
 from daemon.answers import Answers
-from daemon.audio import Source, open_input, paced
+from daemon.audio import PIPE_SPEED, STDIN, Block, Source, open_input, paced
 from daemon.beside import Beside
 from daemon.chime import ChimePlayer
 from daemon.config import Settings
@@ -98,7 +98,7 @@ def _listen(args: argparse.Namespace, portaudio: PortAudio) -> int:
         stack.callback(notifier.send, STOPPING=1)
         stack.callback(_ignore_signals)
         try:
-            service.run(paced(source.blocks()) if args.input is not None and not args.fast else source.blocks())
+            service.run(_blocks(args, source))
         except KeyboardInterrupt:
             mute.end()  # who stops it ends that too; a crash does not
             raise
@@ -117,6 +117,12 @@ def _source(args: argparse.Namespace, settings: Settings, portaudio: PortAudio, 
     if args.input is None:
         return Tap(open_microphone(args, portaudio, settings.audio), mute)
     return open_input(args.input, args.rate, live=not args.fast)
+
+
+def _blocks(args: argparse.Namespace, source: Source) -> Iterator[Block]:
+    if args.input is None or args.fast:
+        return source.blocks()
+    return paced(source.blocks(), speed=PIPE_SPEED if args.input == STDIN else 1.0)
 
 
 def _check(args: argparse.Namespace) -> None:

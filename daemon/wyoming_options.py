@@ -63,7 +63,10 @@ def parse_uri(uri: str) -> Address:
     if scheme == "unix":
         if not rest:
             raise UsageError(f"{uri!r} names no path: use unix:///run/chimed/wyoming.sock, for example")
-        return Address(path=Path(rest).expanduser())
+        try:
+            return Address(path=Path(rest).expanduser())
+        except RuntimeError as error:
+            raise UsageError(f"{uri!r}: there is no such home folder") from error
     try:
         parts = urlsplit(uri)
         host, port = parts.hostname, parts.port

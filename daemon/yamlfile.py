@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,17 +142,35 @@ class Value:
 
     def file_path(self) -> Path:
         """An existing file; ``~`` is the home folder, and what is relative starts at the configuration's folder."""
-        path = self.file.parent / Path(self.text()).expanduser()
-        if not path.is_file():
-            self.fail(f"there is no file {path}")
+        path, mode = self._looked_at()
+        if not stat.S_ISREG(mode):
+            self.fail(f"{path} is no file" if mode else f"there is no file {path}")
         return path
 
     def folder_path(self) -> Path:
         """As `file_path`, but of a folder, which need not exist yet."""
-        path = self.file.parent / Path(self.text()).expanduser()
-        if path.exists() and not path.is_dir():
+        path, mode = self._looked_at()
+        if mode and not stat.S_ISDIR(mode):
             self.fail(f"{path} is a file, and a folder is needed")
         return path
+
+    def path_here(self) -> Path:
+        """A path of anything, whether it is there or not."""
+        text = self.text()
+        try:
+            return self.file.parent / Path(text).expanduser()
+        except RuntimeError:  # ~nobody, or nobody knows where ~ is
+            self.fail(f"{text}: there is no such home folder")
+
+    def _looked_at(self) -> tuple[Path, int]:
+        """A path and the mode of what is there, 0 for nothing."""
+        path = self.path_here()
+        try:
+            return path, path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return path, 0
+        except (OSError, ValueError) as error:  # a folder that may not be entered, a name too long, a null character
+            self.fail(f"{path}: {getattr(error, 'strerror', None) or error}")
 
     def _at(self, path: str, node: yaml.Node) -> Value:
         return Value(self.file, path, node, self.places)
@@ -161,7 +180,8 @@ class Value:
             return {} if isinstance(self._node, yaml.MappingNode) else []
         try:
             return _construct(self._node)
-        except (yaml.YAMLError, ValueError, OverflowError) as error:
+        except (yaml.YAMLError, ValueError, OverflowError, LookupError, AttributeError, TypeError) as error:
+            # what a tag makes of a scalar that does not suit it (`!!bool maybe`) is of any kind
             self.fail(f"cannot be understood ({getattr(error, 'problem', None) or error})")
 
     def _is_null(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.audio import Block, FileSource, RawSource, open_input, paced, read_all
+from daemon.audio import PIPE_SPEED, Block, FileSource, RawSource, open_input, paced, read_all
 from daemon.errors import AudioError
 from daemon.resample import Resampler, to_float, to_int16
 from model.frontend import FRAME, SAMPLE_RATE, Samples
@@ -231,6 +232,24 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
+
+
+def test_a_pipe_whose_recorder_began_earlier_and_has_a_faster_clock_is_caught_up_with():
+    """Paced to the letter, what waits in the pipe would never grow less."""
+    clock, size, faster = Clock(), 3528, 1.0001
+    begin = clock.now - 0.7  # when the recorder began
+
+    def recorded() -> Iterator[Block]:
+        for number in range(1, 3_000):  # 4 min
+            clock.now = max(clock.now, begin + number * size / (SAMPLE_RATE * faster))
+            yield Block(np.zeros(size, np.int16))
+
+    late = [
+        clock.now - begin - (number + 1) * size / (SAMPLE_RATE * faster)
+        for number, _ in enumerate(paced(recorded(), clock, clock.sleep, PIPE_SPEED))
+    ]
+    assert max(late) <= 0.7
+    assert max(late[1_500:]) < 0.01
 
 
 @given(sizes=st.lists(st.integers(0, 5_000), min_size=1, max_size=200), cost=st.floats(0, 0.01))

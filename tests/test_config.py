@@ -219,6 +219,12 @@ def test_the_users_file_comes_before_the_systems(tmp_path, monkeypatch):
         ("chime: [true", ":1: not valid YAML ("),
         ("a: \x01", ": not valid YAML ("),
         ("chime: !!python/object:os.system true", ":1: chime: cannot be understood (could not determine a constructor"),
+        ("chime: !!bool maybe", ":1: chime: cannot be understood ("),
+        ('clips: {max_files: !!int ""}', ":1: clips.max_files: cannot be understood ("),
+        ("chime: ~nosuchuser/x.wav", ":1: chime: ~nosuchuser/x.wav: there is no such home folder"),
+        ("clips: {folder: ~nosuchuser/x}", ":1: clips.folder: ~nosuchuser/x: there is no such home folder"),
+        ("control: {socket: ~nosuchuser/x}", ":1: control.socket: ~nosuchuser/x: there is no such home folder"),
+        ("wyoming: {uri: 'unix://~nosuchuser/x'}", ":1: wyoming: 'unix://~nosuchuser/x': there is no such home"),
         ("? {a: b}\n: c", ":1: ?: unknown key; known: audio, chime"),
         ("<<: {chime: false}", ":1: <<: unknown key; known: audio, chime"),
         ("chime: true\n---\nchime: false", ":2: not valid YAML (but found another document)"),
@@ -233,6 +239,21 @@ def test_missing_files_are_named(folder):
     assert "config.yaml:2: words[0].model: there is no file" in complaint(folder, "words:\n- model: none.npz")
     with pytest.raises(ConfigError, match=r"none\.yaml: No such file or directory"):
         config.load(folder / "none.yaml")
+
+
+def test_a_path_that_cannot_be_looked_at_is_a_mistake_like_others(folder):
+    (folder / "loop").symlink_to("loop")
+    assert complaint(folder, "chime: loop") == f"config.yaml:1: chime: {folder}/loop: Too many levels of symbolic links"
+    assert "clips.folder" in complaint(folder, "clips: {folder: loop/clips}")
+    assert complaint(folder, f"chime: {'x' * 300}").endswith(": File name too long")
+    assert complaint(folder, "chime: .") == f"config.yaml:1: chime: {folder} is no file"
+
+
+def test_a_folder_that_may_not_be_entered_is_said(folder, monkeypatch):
+    (folder / "chimed").symlink_to("chimed")  # for root no folder is closed, but this one is to nobody open
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
+    with pytest.raises(ConfigError, match=r"chimed/config\.yaml: Too many levels of symbolic links"):
+        config.load()
 
 
 def test_a_file_that_is_not_text_is_refused(folder):

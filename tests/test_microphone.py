@@ -21,7 +21,7 @@ from soundserver import server as server  # noqa: PLC0414 - a fixture
 
 from daemon.chime import NOTES, synthesise
 from daemon.errors import AudioError
-from daemon.microphone import Microphone, Silence
+from daemon.microphone import Microphone, Silence, lasting
 from daemon.portaudio import PortAudio
 from model import modelfile
 from model.frontend import FRAME, SAMPLE_RATE, Samples
@@ -190,7 +190,7 @@ class Picky:
         pass
 
     def __init__(self) -> None:
-        self.rate = 48_000
+        self.name, self.rate = "picky", 48_000
         self.tried: list[tuple[int, int]] = []
         self.played = np.empty((0, 2), np.int16)
         self.default = SimpleNamespace(device={"input": 0, "output": 0})
@@ -216,9 +216,10 @@ class Picky:
             stop = abort = close = lambda _self: None
 
         self.InputStream = self.OutputStream = Stream
+        self._terminate = self._initialize = lambda: None
 
     def query_devices(self, *which):
-        device = {"name": "picky", "index": 0, "default_samplerate": float(self.rate)}
+        device = {"name": self.name, "index": 0, "default_samplerate": float(self.rate)}
         device |= {"max_input_channels": 2, "max_output_channels": 2}
         return device if which else [device]
 
@@ -317,6 +318,34 @@ def test_another_channel_can_count_and_be_amplified(picky):
 def test_a_channel_that_the_device_lacks_is_one_sentence(picky):
     with pytest.raises(AudioError, match=r"^picky: channel 3 is wanted, and it has 2$"):
         Microphone(picky[0], channel=3)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "sought"),
+    [
+        ("USB", "USB Audio Device: - (hw:2,0)", "USB Audio Device: -"),
+        (4, "USB Audio Device: - (hw:2,0)", "USB Audio Device: -"),
+        ("hw:2,0", "USB Audio Device: - (hw:2,0)", "hw:2,0"),
+        ("PUL", "pulse", "pulse"),
+    ],
+)
+def test_a_lost_device_is_sought_by_what_stays_the_same(wanted, found, sought):
+    assert lasting(wanted, found) == sought
+
+
+def test_a_device_that_comes_back_as_another_card_is_heard_again(picky):
+    portaudio, sd = picky
+    sd.name = "USB Audio: - (hw:2,0)"
+    microphone = Microphone(portaudio, "usb")
+    blocks = microphone.blocks()
+    assert len(next(blocks).samples)
+    sd.name = "USB Audio: - (hw:1,0)"
+    microphone._inbox.finish()  # what PortAudio calls when the device is gone
+    while not next(blocks).gap:
+        pass
+    assert any(len(next(blocks).samples) for _ in range(100))
+    assert microphone.name == "microphone 'USB Audio: - (hw:1,0)'"
+    microphone.close()
 
 
 def test_silence_is_said_once_and_its_end_too(caplog):

@@ -6,12 +6,15 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import Chimed, recording, tone_model
 from soundserver import SoundServer, private
 
+from daemon import config
 from daemon.client import ask
+from daemon.reload import Reloader
 from model import modelfile
 
 
@@ -93,6 +96,7 @@ def test_words_thresholds_hooks_and_log_level_change_without_touching_the_microp
         ("words: [", "not valid YAML"),
         ("words: [{model: config.yaml}]", "not a model file"),
         ("words: [{model: beep.npz}]\nchime: beep.npz", "not a recording"),
+        ("words: [{model: beep.npz}]\nchime: ~nosuchuser/x.wav", "no such home folder"),
     ],
 )
 def test_a_broken_file_is_refused_in_one_line_and_the_old_one_stays(listening, text, reason):
@@ -168,3 +172,36 @@ def test_a_stop_ends_a_mute_and_a_crash_does_not(start, server, tmp_path):
     third = start("run", "--config", tmp_path / "config.yaml", "--no-chime", **server.variables)
     third.wait_for("listening to")
     assert third.stop() == 0
+
+
+def test_a_microphone_named_on_the_command_line_is_waited_for_once_it_was_heard(start, server, model_file):
+    """Only at the start is somebody there to read that there is no such device; a mute that ends is no start."""
+    chimed = start("run", "--device", "pulse", "--model", model_file, "--no-chime", **server.variables)
+    chimed.wait_for("listening to")
+    socket = server.folder / "chimed" / "control.sock"
+    ask(socket, "mute")
+    chimed.wait_for("the microphone is closed")
+    server.kill()
+    ask(socket, "unmute")
+    chimed.wait_for("trying again")
+    server.start()
+    chimed.wait_for("hearing the microphone")
+    server.say(recording(1, [0.3]))
+    chimed.wait_for('heard "beep"')
+    assert chimed.stop() == 0
+
+
+def test_a_defect_in_a_reload_does_not_end_the_listening(caplog):
+    told: list[dict[str, object]] = []
+    service = SimpleNamespace(ready=True, complaint="", tell=lambda **state: told.append(state))
+
+    def read() -> config.Settings:
+        raise ZeroDivisionError
+
+    before = config.Settings()
+    reloader = Reloader(before, read, lambda *_: None, service, SimpleNamespace(send=lambda **_: None))
+    reloader.reload()
+    assert reloader.settings is before
+    assert "by a defect of chimed" in service.complaint
+    assert "ZeroDivisionError" in caplog.text
+    assert told == [{"READY": 1}]

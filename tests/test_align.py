@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from training.align import fill
+import pytest
+
+from training.align import fill, in_processes
 
 
 def work(log: Path, task: int) -> int:
@@ -39,3 +45,48 @@ def test_one_that_was_interrupted_goes_on_where_it_was(tmp_path) -> None:
     (folder / "3.json").write_text("9")
     train(folder, log, 2)
     assert sorted(log.read_text().split()) == [str(number) for number in range(8) if number != 3]
+
+
+def late(task: int) -> int:
+    """The first is done last."""
+    time.sleep(0.3 if task == 0 else 0)
+    return task * task
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_results_come_in_the_order_of_their_tasks(jobs) -> None:
+    assert list(in_processes(late, iter(range(6)), jobs)) == [task * task for task in range(6)]
+
+
+def endless(folder: Path, task: int) -> None:
+    (folder / str(task)).touch()
+    time.sleep(3600)
+
+
+LONG = """
+import sys
+from functools import partial
+from pathlib import Path
+from test_align import endless
+from training.align import in_processes
+if __name__ == "__main__":
+    list(in_processes(partial(endless, Path(sys.argv[1])), range(4), 2))
+"""
+
+
+def test_ctrl_c_ends_it_in_the_middle_of_a_task(tmp_path) -> None:
+    """Each task takes an hour; a second one is not begun either."""
+    (tmp_path / "long.py").write_text(LONG)
+    here = Path(__file__).parent
+    paths = os.pathsep.join(map(str, (here, here.parent)))
+    command = [sys.executable, str(tmp_path / "long.py"), str(tmp_path)]
+    process = subprocess.Popen(
+        command, env=os.environ | {"PYTHONPATH": paths}, start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    while not {"0", "1"} <= {path.name for path in tmp_path.iterdir()}:
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert errors.count("Traceback") == 1  # the main process's own, which the command line turns into an exit code
+    assert not (tmp_path / "2").exists()

@@ -15,6 +15,7 @@ from model.frontend import FrontEnd
 from training.batches import Folders, Plan
 from training.checkpoint import CHECKPOINT, read
 from training.cli import main
+from training.corpus import split_of
 from training.errors import TrainingError
 from training.fit import Fit, Schedule
 from training.scenes import Material, Recipe
@@ -86,6 +87,15 @@ def test_a_training_that_was_stopped_ends_with_the_same_weights(plan, trained, t
     again = Fit("word", plan, SCHEDULE, tmp_path).run()
     assert again.training["epochs_done"] == 2
     assert equal(again.weights, trained.weights)
+
+
+def test_a_kind_of_which_nothing_is_trained_on_is_one_sentence(plan, tmp_path) -> None:
+    name = next(name for name in map(str, range(100)) if split_of(f"fan/{name}") != "train")
+    (tmp_path / "fan").mkdir()
+    soundfile.write(tmp_path / "fan" / f"{name}.wav", np.full(RATE, 0.1), RATE)
+    folders = replace(plan.folders, noise=(tmp_path / "fan",), cache=tmp_path / "cache")
+    with pytest.raises(TrainingError, match="fan: nothing in it falls into the share that is trained on"):
+        Fit("word", replace(plan, folders=folders), SCHEDULE, tmp_path / "run").run()
 
 
 def test_another_seed_gives_other_weights(plan, trained, tmp_path) -> None:

@@ -88,6 +88,18 @@ def test_an_interrupted_run_goes_on_and_the_manifest_tells_who_said_what(tmp_pat
     assert not list(tmp_path.glob("*.part"))
 
 
+@needs_espeak
+def test_what_was_said_before_in_a_folder_is_not_taken_for_something_else(tmp_path) -> None:
+    one, two = ([Utterance(text, Voice("espeak-ng", "en-us"), 1.0, 0.0)] for text in ("one", "two"))
+    speak_all(one, tmp_path, "test")
+    sound = (tmp_path / "00000.flac").read_bytes()
+    with pytest.raises(TrainingError, match=r"00000\.flac: here something else was said before"):
+        speak_all(two, tmp_path, "test")
+    assert (tmp_path / "00000.flac").read_bytes() == sound
+    (tmp_path / "00000.flac").unlink()
+    assert speak_all(two, tmp_path, "test") == 0
+
+
 @needs_festival
 def test_an_utterance_that_fails_is_counted_not_hidden(tmp_path, capsys) -> None:
     bad = Utterance("one", Voice("festival", "no_such_voice"), 1.0, 0.0)

@@ -323,6 +323,17 @@ def test_one_sentence_for_what_cannot_be_stitched(tmp_path: Path, speech: Path, 
         stitch("activate", [tmp_path / "bare"], tmp_path, work, variants=1, jobs=1)
 
 
+def test_a_folder_of_which_nothing_comes_leaves_no_empty_one(tmp_path: Path, speech: Path, work: Path) -> None:
+    """Whoever takes all folders of clips for positives would be told that there is no audio in it."""
+    few = tmp_path / "few"
+    (few / "slt").mkdir(parents=True)
+    subprocess.run(["flite", "-voice", "slt", "-t", "Oh no.", "-o", str(few / "slt" / "a.wav")], check=True)
+    (few / "transcripts.txt").write_text("a\tOH NO\n")
+    outcome = stitch("activate", [few, speech], tmp_path / "output", work, variants=1, jobs=2)
+    assert outcome.clips
+    assert [path.name for path in (tmp_path / "output" / CLIPS).iterdir()] == [speech.name]
+
+
 def test_recordings_that_cannot_be_aligned_are_counted_with_their_reason(tmp_path: Path, speech: Path) -> None:
     folder = tmp_path / "odd"
     shutil.copytree(speech / "slt", folder / "slt")

@@ -103,6 +103,9 @@ def test_the_threshold_for_a_wished_rate_is_written_into_the_model_file(tmp_path
     assert model.measured["false_accepts"]["speech"]["count"] == 0
     assert model.measured["points"][0][2] > 0
     assert f"threshold {model.threshold:g}" in result.stderr
+    assert "nobody can see" not in result.stderr
+    assert "nobody can see whether it fires more than 1 times an hour" in run(*arguments, "--set-threshold", 1).stderr
+    assert run(*arguments, "--set-threshold", 0).returncode == 0
     unwritable = run(*arguments, "--html", tmp_path / "nowhere" / "report.html")
     assert unwritable.stderr.endswith(
         "chimed-train: " + str(tmp_path / "nowhere/report.html") + ": No such file or directory\n"

@@ -22,7 +22,7 @@ from training.corpus import SPLITS, split_of
 from training.errors import TrainingError
 from training.fillers import write_noise
 from training.steps import Steps, stamp
-from training.word import Order, train_word
+from training.word import CAREFUL, Order, train_word
 
 COMMAND = [sys.executable, "-c", "import sys; from training.cli import main; sys.exit(main())", "word", "hey computer"]
 START = ["--start", str(shipped()["computer"])]
@@ -86,7 +86,9 @@ def test_one_command_gives_a_measured_model_and_a_killed_one_gives_the_same(tmp_
     assert {"synthetic-voices, quiet", "synthetic-voices, 10 dB"} <= set(recall)
     assert recall["synthetic-voices, quiet"]["of"] >= 1
     assert len(score(model, np.zeros(44_100, np.int16))) > 100
+    assert model.threshold >= CAREFUL  # seconds of speech tell nothing
     card = (straight / "hey.md").read_text()
+    assert "nobody can see whether it fires more than 0.5 times an hour" in " ".join(card.split())
     for text in ("# hey computer", "24 times 'hey computer'", "no real speech", "missed: synthetic-voices, quiet"):
         assert text in card
     assert "“hey computer”" in (straight / "hey.html").read_text()
@@ -129,6 +131,14 @@ def test_a_step_is_done_once_and_anew_when_it_or_one_before_it_changes(tmp_path)
     mark.write_text("{")
     steps(2, 2)
     assert done[-1] == "b"
+
+
+def test_a_folder_that_no_step_made_is_left_alone(tmp_path) -> None:
+    (tmp_path / "speak").mkdir()
+    (tmp_path / "speak" / "mine.wav").write_text("mine")
+    with pytest.raises(TrainingError, match="speak: this was not made here"):
+        Steps(tmp_path, {"speak": 1}).run("speak", {}, lambda _: {})
+    assert (tmp_path / "speak" / "mine.wav").read_text() == "mine"
 
 
 def test_a_stamp_changes_with_every_file(tmp_path) -> None:

@@ -8,7 +8,6 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from tqdm import tqdm
 from model.extras import install
 from model.frontend import SAMPLE_RATE
 from training.corpus import Int16Array, read
+from training.crew import in_parallel
 from training.errors import TrainingError
 from training.taking_turns import wait_for_turn
 from training.transcripts import spell, transcripts
@@ -161,14 +161,18 @@ def _write(entry: tuple[Path, Any, Callable[[Any], Any]]) -> None:
 
 def in_processes(work: Callable[[Any], Any], tasks: Iterable[Any], jobs: int) -> Iterator[Any]:
     """The results of the tasks in their order, computed by so many processes; by this one if jobs is 1."""
-    if jobs == 1:
-        yield from map(work, tasks)
-        return
-    with ProcessPoolExecutor(jobs) as pool:
-        try:
-            yield from pool.map(work, tasks)
-        finally:
-            pool.shutdown(cancel_futures=True)
+    listed = list(tasks)
+    done: dict[int, Any] = {}
+    following = 0
+    for number, result in in_parallel(_numbered, (work, listed), range(len(listed)), jobs):
+        done[number] = result
+        while following in done:
+            yield done.pop(following)
+            following += 1
+
+
+def _numbered(work: Callable[[Any], Any], tasks: Sequence[Any]) -> Callable[[int], Any]:
+    return lambda number: work(tasks[number])
 
 
 def _align_speaker(task: tuple[str, Sequence[tuple[str, str]]]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from model.frontend import (
 )
 from model.network import CARRY
 from training import corpus, phones
+from training.errors import TrainingError
 from training.near import Moment
 from training.roomtone import room_tones
 from training.scenes import Int8Array, Labels, Material, Recipe, Scenes, colours
@@ -95,6 +96,17 @@ class Folders:
                 tracks[clip.path] = aligned[clip.path] - np.array([0, 1, 1], np.int32) * (clip.start - before.start)
         tones = room_tones(speech, speech.split(split))
         return Material(positives, spoken, speech, noise, split, tracks, tones=tones)
+
+
+def require(material: Material, folders: Folders) -> None:
+    """Raises TrainingError where nothing of a kind falls into the split that is trained on."""
+    for kind in ("positives", "spoken", "speech", "noise"):
+        if not getattr(material, kind).split("train"):
+            named = ", ".join(map(str, getattr(folders, kind)))
+            raise TrainingError(
+                f"{named}: nothing in it falls into the share that is trained on (70 %, by the names of speakers or "
+                "files); add recordings"
+            )
 
 
 @dataclass(frozen=True)

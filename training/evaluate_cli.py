@@ -75,6 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
     from training.errors import TrainingError
     from training.evaluate import THRESHOLDS, as_json, evaluate, operating_points
     from training.evaluate_text import compare, table
+    from training.stopping import can_tell
 
     models = dict(zip(_names(arguments.models), map(load, arguments.models), strict=True))
     written = arguments.set_threshold is not None or arguments.write_threshold is not None
@@ -103,6 +104,13 @@ def run(arguments: argparse.Namespace) -> None:
         save(arguments.models[0], model)
         evaluations = [replace(evaluations[0], model=model)]
         print(f"{arguments.models[0]}: threshold {chosen.threshold:g}", file=sys.stderr)  # noqa: T201
+        hours = sum(stream.hours for stream in evaluations[0].streams if stream.name == "speech")
+        if rate and not can_tell(rate, hours):  # never in this sound, 0, is seen in any
+            print(  # noqa: T201
+                f"in {60 * hours:.0f} min of speech nobody can see whether it fires more than {rate:g} times an hour: "
+                "hours are needed (`chimed-train download` gets them)",
+                file=sys.stderr,
+            )
     thresholds = arguments.threshold or THRESHOLDS
     if arguments.json:
         content = {"split": arguments.split, "models": [each.as_json(thresholds) for each in evaluations]}

@@ -185,6 +185,8 @@ class Fit:
             # before anything is computed: a folder that is wrong, or changes later, must not cost hours; and with
             # the phones, though nothing here measures them, since the producer may not start processes to find them
             development = self._plan.folders.load("dev", self._plan.phones_of)
+            if self._plan.built is None:
+                batches.require(development, self._plan.folders)
             producer = Ahead(self._batches(self._near(development.speech)))
             scalars = Scalars(self._folder / "events")
             try:

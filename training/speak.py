@@ -29,6 +29,7 @@ from training.progress import bar
 from training.whole import whole
 
 MANIFEST = "manifest.jsonl"
+ORDER = ".order.jsonl"  # what is to be said, a line a file, from before the first one is spoken
 MIN_SECONDS, MAX_SECONDS = 0.15, 9.0
 TRIM_DB = -40.0  # below the clip's loudest 10 ms: silence
 VARIED = (0.5, 0.4)  # shares of the positives whose phones, and whose paces, are not the engine's
@@ -112,9 +113,11 @@ def vary(utterances: Sequence[Utterance], rng: np.random.Generator, phones: floa
 def speak_all(utterances: Sequence[Utterance], folder: Path, title: str, part: tuple[float, float] = (0.0, 1.0)) -> int:
     """Write each utterance as a FLAC file and the manifest; what is there already is kept. Returns how many failed.
 
-    Files are numbered in the order given, so an interrupted run goes on where it stopped.
+    Files are numbered in the order given, so an interrupted run goes on where it stopped. Raises TrainingError if the
+    folder holds clips of other utterances.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _order(utterances, folder)
 
     def one(item: tuple[int, Utterance]) -> str | None:
         number, utterance = item
@@ -151,6 +154,18 @@ def speak_all(utterances: Sequence[Utterance], folder: Path, title: str, part: t
 def sentences(words: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
     """Word salads of 3 to 9 words: no grammar, but every transition between sounds."""
     return [" ".join(rng.choice(words, size=int(rng.integers(3, 10)))) for _ in range(count)]
+
+
+def _order(utterances: Sequence[Utterance], folder: Path) -> None:
+    """Note what shall be said, unless something else was said here already."""
+    note = folder / ORDER
+    lines = [json.dumps(asdict(utterance)) for utterance in utterances]
+    before = note.read_text(encoding="utf-8").splitlines() if note.exists() else []
+    for path in folder.glob("[0-9]" * 5 + ".flac"):
+        if (number := int(path.stem)) >= len(lines) or lines[number : number + 1] != before[number : number + 1]:
+            raise TrainingError(f"{path}: here something else was said before; remove {folder}, or name another folder")
+    with whole(note) as partial:
+        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def speak_corpus(

@@ -17,6 +17,7 @@ from typing import Any
 from tqdm import tqdm
 
 from training.below import files_below
+from training.errors import TrainingError
 from training.progress import Journey, duration
 from training.whole import whole
 
@@ -48,28 +49,33 @@ class Steps:
 
         settings: whatever the result depends on, other than the steps before. action: takes the step's folder, in
         which it may find what an earlier run of the same step left.
+        Raises TrainingError where that folder holds something that no run of the step made.
         """
         described = json.loads(json.dumps(settings))
         text = json.dumps([self._chain, name, described], sort_keys=True)
         self._chain = hashlib.sha256(text.encode()).hexdigest()[:16]
-        mark = self._folder / "steps" / f"{name}.json"
+        mark, folder = self._folder / "steps" / f"{name}.json", self._folder / name
         known = _read(mark)
+        if not mark.exists() and folder.exists() and any(folder.iterdir()):
+            raise TrainingError(
+                f"{folder}: this was not made here, and would be replaced; move it, or name another --work"
+            )
         if known.get("key") != self._chain:
             if known:
                 tqdm.write(f"{name}: ordered otherwise than before, so it begins anew")
-            shutil.rmtree(self._folder / name, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
             known = {}
         if known.get("done"):
             self.journey.skip(name)
             return dict(known["result"])
-        (self._folder / name).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         content = {"key": self._chain, "with": described, "done": False}
         _write(mark, content)
         self.journey.begin(name)
         number = self._names.index(name) + 1
         tqdm.write(f"step {number} of {len(self._names)}, {name}; about {duration(self.journey.left())} left in all")
         began = time.monotonic()
-        result = action(self._folder / name)
+        result = action(folder)
         seconds = round(time.monotonic() - began, 1)
         _write(mark, content | {"done": True, "seconds": seconds, "result": result})
         return dict(json.loads(json.dumps(result)))

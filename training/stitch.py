@@ -101,6 +101,9 @@ def stitch(phrase: str, folders: Sequence[Path], output: Path, work: Path, varia
     for result in tqdm(results, total=len(tasks), desc="stitch", unit="speaker"):
         outcome.clips.extend(result.clips)
         outcome.attempts.extend(result.attempts)
+    for path in sorted((output / CLIPS).rglob("*"), reverse=True):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()  # a speaker of whom nothing came, or a folder of such: no positives
     left_out = Counter[str]()
     for speaker in speakers:
         left_out.update(speaker.left_out)

@@ -14,6 +14,11 @@ from typing import Any
 ENOUGH = 0.5  # false accepts that the wish allows in the development speech; with less, one of them decides everything
 
 
+def can_tell(fa_per_hour: float, hours: float) -> bool:
+    """Whether in so much speech it can be seen if a wish for false accepts is kept to."""
+    return fa_per_hour * hours >= ENOUGH
+
+
 @dataclass(frozen=True)
 class Stopping:
     """When to stop. fa_per_hour: on the development recordings; patience: measurements without a better score."""
@@ -23,7 +28,7 @@ class Stopping:
 
     def can_judge(self, entry: Mapping[str, Any]) -> bool:
         """Whether there is speech enough to tell one measurement, what `fit.measure` gives, from another."""
-        return bool(self.fa_per_hour * entry["speech_hours"] >= ENOUGH)
+        return can_tell(self.fa_per_hour, float(entry["speech_hours"]))
 
 
 def score(entry: Mapping[str, Any], fa_per_hour: float) -> float:

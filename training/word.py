@@ -26,6 +26,7 @@ from training.phones import WITHOUT, can_align, texts
 from training.progress import duration, travel
 from training.speak import VARIED, VARIED_OTHERS, speak_corpus, vocabulary_of
 from training.steps import Result, Steps, stamp
+from training.stopping import can_tell
 from training.trials import recordings
 from training.whole import whole
 from training.without import without
@@ -34,6 +35,9 @@ SPOKEN = ("synthetic-voices", "synthetic-others")  # positives and negatives; na
 SNRS_DB = (None, 20.0, 10.0, 5.0, 0.0)
 EVALUATED = 300  # recordings of the word in each folder, at most
 FRONT_END = FrontEnd("log")
+# a threshold for where there is not speech enough to choose one; "activate" as it ships fires 1.6 times an hour at it
+CAREFUL = 0.9
+LITTLE = 1 / 6  # h of real speech; with less, sentences by synthetic voices are added
 
 
 @dataclass(frozen=True)
@@ -162,19 +166,31 @@ def _material(
     positives, real = [folder / SPOKEN[0], *order.positives], [*order.negatives, *order.speech]
     noise = list(order.backgrounds)
 
+    lacks_speech = not real or _trained_on(order, real, "speech") < LITTLE
+    lacks_noise = not noise or _trained_on(order, noise, "noise") == 0
+
     def fill(folder: Path) -> Result:
-        if not real:
+        if lacks_speech:
             count = max(size.negatives // 4, 40)
             speak_sentences(folder / "spoken-sentences", vocabulary, voices, count, order.seed)
-        return {"noise": 0 if noise else write_noise(folder / "coloured-noise", order.seed)}
+        return {"noise": write_noise(folder / "coloured-noise", order.seed) if lacks_noise else 0}
 
-    steps.run("fill", {"speech": not real, "noise": not noise}, fill)
-    if not real:
+    steps.run("fill", {"speech": lacks_speech, "noise": lacks_noise}, fill)
+    spoken_folders = [folder / SPOKEN[1]]
+    if lacks_speech:
+        # beside thousands of sentences a handful of recordings would be lost, and so they count as much as all the
+        # synthetic words together
+        spoken_folders += real
+        notes.append(
+            f"{'little' if real else 'no'} real speech: sentences by the same synthetic voices "
+            f"{'beside it' if real else 'instead'}, so false accepts are guesswork"
+        )
         real.append(order.work / "fill" / "spoken-sentences")
-        notes.append("no real speech: sentences by the same synthetic voices instead, so false accepts are guesswork")
-    if not noise:
+    if lacks_noise:
+        notes.append(
+            f"{'few' if noise else 'no'} noises of real places: coloured noise {'too' if noise else 'instead'}"
+        )
         noise.append(order.work / "fill" / "coloured-noise")
-        notes.append("no noises of real places: coloured noise instead")
     if order.speech:
         settings = {"speech": stamp(order.speech), "variants": size.variants}
         result = steps.run("stitch", settings, lambda at: _stitch(order, at))
@@ -184,11 +200,19 @@ def _material(
     notes += [f"real sound without the word: {folder.name}" for folder in (*order.negatives, *order.backgrounds)]
     folders = {
         "positives": tuple(positives),
-        "spoken": (folder / SPOKEN[1],),
+        "spoken": tuple(spoken_folders),
         "speech": tuple(real),
         "noise": tuple(noise),
     }
     return folders, notes
+
+
+def _trained_on(order: Order, folders: Sequence[Path], kind: str) -> float:
+    """Hours of the share that is trained on."""
+    found = corpus.load(folders, order.work / "cache", kind)
+    if kind == "speech":
+        found = without(found, texts([found], order.says), [order.phrase])
+    return found.hours(found.split("train"))
 
 
 def _stitch(order: Order, folder: Path) -> Result:
@@ -261,14 +285,22 @@ def _measure(
 
     def measure(folder: Path) -> Result:
         development = _evaluate(order, folders, model, "dev")
-        chosen = model.threshold
+        chosen, wish = model.threshold, f"{order.fa_per_hour:g} times an hour"
         if development.streams:
             try:
                 chosen = development.choose(order.fa_per_hour).threshold
             except TrainingError:
                 chosen = CANDIDATES[-1]
-                wish = f"{order.fa_per_hour:g} times an hour"
                 tqdm.write(f"it fires more than {wish} at any threshold: the highest is taken")
+        said = list(notes)
+        hours = sum(stream.hours for stream in development.streams if stream.name == "speech")
+        if not can_tell(order.fa_per_hour, hours):
+            chosen = max(chosen, CAREFUL)
+            said.append(
+                f"in {60 * hours:.0f} min of development speech nobody can see whether it fires more than {wish}, so "
+                f"the threshold is {CAREFUL:g} at least; `chimed-train download` gets hours of speech"
+            )
+            tqdm.write(said[-1])
         test = _evaluate(order, folders, replace(model, threshold=chosen), "test")
         measured = {
             "split": "test",
@@ -279,7 +311,7 @@ def _measure(
         test = replace(test, model=replace(model, threshold=chosen, measured=measured))
         save(folder / "model.npz", test.model)
         write_report(folder / "report.html", [test], "test")
-        write_card(folder / "card.md", test, order.command, notes, order.fa_per_hour)
+        write_card(folder / "card.md", test, order.command, said, order.fa_per_hour)
         return {"threshold": chosen}
 
     steps.run("evaluate", {"fa_per_hour": order.fa_per_hour, "command": order.command, "notes": list(notes)}, measure)

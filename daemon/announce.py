@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from daemon.wyoming_options import Address
 
 SERVICE = "_wyoming._tcp.local."
 RETRY = 10.0  # s; a machine that boots may have no network yet
+LOOK = 30.0  # s between two looks at our addresses
 OUTSIDE = "224.0.0.251"  # the multicast address of mDNS: the way there shows which of our addresses others see
 ANY, ANY_6 = "0.0.0.0", "::"  # noqa: S104 - what to recognise, not what to listen at
 
@@ -32,17 +34,19 @@ async def announced(name: str | None, address: Address) -> AsyncIterator[None]:
 
 
 async def _announce(name: str, address: Address) -> None:
-    """Announce until cancelled, then take it back."""
+    """Announce until cancelled, anew where the addresses change (a new lease, another network); then take it back."""
     from zeroconf import Error
     from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
+    # a host of our own: by zeroconf's default it is the service's name, and of two machines with that name the second
+    # would put its address in the place of the first one's
+    host = f"chimed-{secrets.token_hex(6)}.local."
     complained = False
     while True:
         try:
             found = await _addresses(address.host)
-            info = AsyncServiceInfo(SERVICE, f"{name}.{SERVICE}", port=address.port, addresses=found)
+            info = AsyncServiceInfo(SERVICE, f"{name}.{SERVICE}", port=address.port, addresses=found, server=host)
             responder = AsyncZeroconf()
-            break
         except Error as error:  # a name with characters that no name may have
             log.warning("cannot announce the service as %r: %s", name, error)
             return
@@ -50,14 +54,24 @@ async def _announce(name: str, address: Address) -> None:
             log.log(logging.DEBUG if complained else logging.WARNING, "cannot announce the service yet: %s", error)
             complained = True
             await asyncio.sleep(RETRY)
+            continue
+        try:
+            await responder.async_register_service(info, allow_name_change=True)
+            log.info("announced as %s", info.name)
+            while await _unchanged(address.host, found):
+                await asyncio.sleep(LOOK)
+        except (OSError, Error) as error:
+            log.warning("cannot announce the service: %s", error)
+            return
+        finally:
+            await asyncio.shield(_withdraw(responder))
+
+
+async def _unchanged(host: str, before: list[bytes]) -> bool:
     try:
-        await responder.async_register_service(info, allow_name_change=True)
-        log.info("announced as %s", info.name)
-        await asyncio.Event().wait()
-    except (OSError, Error) as error:
-        log.warning("cannot announce the service: %s", error)
-    finally:
-        await asyncio.shield(_withdraw(responder))
+        return sorted(await _addresses(host)) == sorted(before)
+    except OSError:
+        return True  # no network for a while; what was announced may be right again
 
 
 async def _withdraw(responder: object) -> None:

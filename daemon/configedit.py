@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from daemon import trust
+from daemon.config import SYSTEM_FILE
 from daemon.errors import ConfigError
 
 
@@ -47,13 +48,16 @@ def save_threshold(file: Path, index: int, word: str, value: float) -> None:
     file = Path(os.path.realpath(file))  # a link stays a link
     try:
         if not file.exists():
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _replace(file, with_threshold("", index, word, value), 0o600)
+            # the system's is read by a service that is nobody's, the user's own by that user alone
+            folder_mode, mode = (0o755, 0o644) if file == SYSTEM_FILE else (0o700, 0o600)
+            file.parent.mkdir(mode=folder_mode, parents=True, exist_ok=True)
+            _replace(file, with_threshold("", index, word, value), mode)
             return
         with file.open(encoding="utf-8", newline="") as stream:
             trust.check(file, stream.fileno())
             text = stream.read()
-        _replace(file, with_threshold(text, index, word, value), file.stat().st_mode & 0o777)
+        before = file.stat()
+        _replace(file, with_threshold(text, index, word, value), before.st_mode & 0o777, before.st_gid)
     except CannotEditError as error:
         raise CannotEditError(f"{file}: {error}") from error
     except OSError as error:
@@ -62,11 +66,14 @@ def save_threshold(file: Path, index: int, word: str, value: float) -> None:
         raise ConfigError(f"{file}: this is not UTF-8 text") from error
 
 
-def _replace(file: Path, text: str, mode: int) -> None:
+def _replace(file: Path, text: str, mode: int, group: int | None = None) -> None:
     descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
+            if group not in (None, os.fstat(stream.fileno()).st_gid):
+                # a service may read the file by its group alone; that it cannot be kept is an OSError like others
+                os.fchown(stream.fileno(), -1, group)
             os.fchmod(stream.fileno(), mode)
             stream.write(text)
             stream.flush()

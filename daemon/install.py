@@ -77,6 +77,8 @@ def _install(place: Place) -> None:
     _run(place, "daemon-reload")  # fails here, before anything is changed, if there is no such systemd
     try:
         place.folder.mkdir(parents=True, exist_ok=True)
+        if place.unit.is_symlink():  # `systemctl link`: what it leads to is not ours to write
+            place.unit.unlink()
         place.unit.write_text(text)
     except OSError as error:
         raise ChimedError(f"{place.unit}: {error.strerror}") from error
@@ -95,7 +97,7 @@ def _uninstall(place: Place) -> None:
     if not place.unit.exists():
         raise ChimedError(f"it is not installed: there is no {place.unit}")
     _run(place, "disable", "--now", UNIT, told=True)
-    place.unit.unlink()
+    place.unit.unlink(missing_ok=True)  # `disable` removes what `systemctl link` made
     say(f"removed {place.unit}")
     _run(place, "daemon-reload", told=True)
     additions = place.folder / f"{UNIT}.d"

@@ -16,6 +16,7 @@ from daemon.errors import ChimedError
 
 PASSED_ON = {"window", "samples", "mute", "unmute"}
 PATIENCE = 15.0  # s
+SAME = 1e-3  # between a threshold as it was wished and as it was written
 LINE_LIMIT = 4_000_000  # bytes of an answer; 10 s of samples are 1.2 million
 
 
@@ -86,19 +87,21 @@ class Relay:
             raise ControlError(f"chimed does not listen for {word!r} any more")
         if entry["fixed_by"]:
             raise ControlError(f"chimed was started with {entry['fixed_by']}, which overrides the configuration")
-        file = await asyncio.to_thread(_write, state["config"], Path(entry["model"]), word, threshold)
+        file = await asyncio.to_thread(_write, Path(state["config"]), Path(entry["model"]), word, threshold)
         answer = json.loads(await self._ask({"command": "reload"}))
         if "error" in answer:
-            raise ControlError(answer["error"])
+            raise ControlError(f"{file} was written, but {answer['error']}")
+        state = json.loads(await self._ask({"command": "window"}))
+        if not any(each["word"] == word and abs(each["threshold"] - threshold) < SAME for each in state["words"]):
+            raise ControlError(f"{file} was written, but the chimed that runs does not use it")
         return str(file)
 
 
-def _write(file: str, model: Path, word: str, threshold: float) -> Path:
-    """Write into this file, "" for the user's own, which is then made; the file. Raises ConfigError."""
+def _write(path: Path, model: Path, word: str, threshold: float) -> Path:
+    """Write into this file, which is made if it is not there; the file. Raises ConfigError."""
     from daemon import config  # loads numpy, which nothing else here needs
     from daemon.configedit import save_threshold
 
-    path = Path(file) if file else config.usual_files()[0]
     # a file may have changed since the daemon read it
     words = config.load(path).words if path.exists() else ()
     index = next((i for i, each in enumerate(words) if each.model.resolve() == model), 0 if not words else None)

@@ -1,14 +1,18 @@
 """A service in, what the monitor shows of it out.
 
-Requests: ``window``, with the numbers of the answer before it (``origin``, ``columns``, ``steps``, ``plan``,
-``detections``; what is missing was not seen), and ``samples`` (``from``, ``to``, in samples since the start).
+Requests: ``window``, with the numbers of the answer before it (``instance``, ``origin``, ``columns``, ``steps``,
+``plan``, ``detections``; what is missing was not seen), and ``samples`` (``from``, ``to``, in samples since the start).
 """
 
 from __future__ import annotations
 
+import os
+import secrets
+from pathlib import Path
 from typing import Any
 
 from daemon import rolling
+from daemon.config import usual_files
 from daemon.control import Answer, Request
 from daemon.reload import Reloader
 from daemon.service import Service
@@ -23,6 +27,7 @@ class View:
         self._reloader = reloader
         self._plan = service.plan
         self._plans = 1  # how many there were, so that a viewer notices another one
+        self._instance = secrets.randbits(40)  # and that chimed was restarted, after which all counts begin anew
 
     def window(self, request: Request, recent: list[dict[str, Any]]) -> dict[str, Any]:
         """The state, and what is new: columns, posteriors, the words and the recent detections if they changed."""
@@ -36,15 +41,17 @@ class View:
             "can_mute": service.source.live,
             "complaint": service.complaint,
             "heard": round(service.seconds * SAMPLE_RATE),
+            "instance": self._instance,
             "plan": self._plans,
             "detections": service.detections,
         }
         seen: rolling.Seen | None = rolling.Seen(*(_count(request, name) for name in ("origin", "columns", "steps")))
-        if _count(request, "plan") != self._plans:
+        stranger = _count(request, "instance") != self._instance
+        if stranger or _count(request, "plan") != self._plans:
             answer["words"] = self._words()
-            answer["config"] = str(settings.file.resolve()) if settings.file else ""
+            answer["config"] = str(settings.file.resolve() if settings.file else _file_to_be())
             seen = None  # other words have other posteriors, all through the window
-        if _count(request, "detections") != service.detections:
+        if stranger or _count(request, "detections") != service.detections:
             answer["last"] = recent
         return answer | rolling.news(service.detector, service.origin, seen)
 
@@ -62,6 +69,15 @@ class View:
             fixed = next((place for place in places if place.startswith("--")), "")
             found.append(rolling.described(model) | {"model": str(word.model.resolve()), "fixed_by": fixed})
         return found
+
+
+def _file_to_be() -> Path:
+    """Where this process would find a configuration that somebody wrote now: the user's own, or the system's."""
+    *own, systems = usual_files()
+    for file in own:
+        if os.access(next(folder for folder in file.parents if os.access(folder, os.F_OK)), os.W_OK):
+            return file
+    return systems
 
 
 def _count(request: Request, name: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 
 import pytest
@@ -120,6 +121,24 @@ def test_a_file_keeps_its_mode_and_a_link_stays_one(tmp_path):
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
     assert yamlfile.read(link).place.endswith("config.yaml:1")
     assert config.load(link).words[0].threshold == 0.3
+
+
+def test_a_file_keeps_its_group_by_which_a_service_reads_it(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file to any group")
+    file = tmp_path / "config.yaml"
+    file.write_text("words: [{word: activate}]\n")
+    file.chmod(0o640)
+    os.chown(file, -1, 65_534)
+    save_threshold(file, 0, "activate", 0.3)
+    assert (file.stat().st_gid, stat.S_IMODE(file.stat().st_mode)) == (65_534, 0o640)
+
+
+def test_the_systems_file_is_one_that_its_service_can_read(tmp_path, monkeypatch):
+    file = tmp_path / "etc" / "chimed" / "config.yaml"
+    monkeypatch.setattr("daemon.configedit.SYSTEM_FILE", file)
+    save_threshold(file, 0, "activate", 0.3)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (file.parent, file)] == [0o755, 0o644]
 
 
 def test_a_file_that_others_can_write_is_left_alone(tmp_path):

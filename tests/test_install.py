@@ -98,6 +98,9 @@ def test_it_installs_runs_and_removes_all_it_made(session, manager):
     manager.wait_for(lambda: "enabled, active (running)" in session.chimed("service", "status")[1])
     code, said, _ = session.chimed("service", "status")
     assert code == 0
+    # without a microphone it would never be ready, and what waits for the target would wait, too
+    target = session.run("systemctl", "--user", "show", "-p", "After", "-p", "Wants", "default.target")[1]
+    assert [line.partition("=")[0] for line in target.splitlines() if "chimed.service" in line] == ["Wants"]
     assert "listening to microphone" in said
     assert "journalctl --user -u chimed" in said
     assert session.chimed("status")[1].startswith("listening to ")
@@ -118,6 +121,25 @@ def test_it_installs_runs_and_removes_all_it_made(session, manager):
     assert code == 3
     assert said.startswith("chimed.service: not installed, inactive (dead)\n")
     assert session.chimed("status")[0] == 1
+
+
+def test_a_unit_that_was_linked_is_replaced_and_what_the_link_led_to_stays(session):
+    linked = session.home / "linked" / "chimed.service"
+    linked.parent.mkdir()
+    shutil.copy(ROOT / "systemd" / "chimed.service", linked)
+    for path in (linked, linked.parent):
+        shutil.chown(path, USER)
+    text = linked.read_text()
+    assert session.run("systemctl", "--user", "link", str(linked))[0] == 0
+    assert session.chimed("service", "install")[0] == 0
+    unit = session.home / ".config/systemd/user/chimed.service"
+    assert not unit.is_symlink()
+    assert linked.read_text() == text
+    unit.unlink()
+    assert session.run("systemctl", "--user", "link", str(linked))[0] == 0
+    code, _, errors = session.chimed("service", "uninstall")
+    assert (code, errors) == (0, "")
+    assert linked.read_text() == text
 
 
 def test_the_documented_drop_in_gives_hooks_what_they_need_for_sudo(session, manager):
@@ -225,6 +247,7 @@ def test_the_systems_service_is_installed_runs_and_is_removed(machine, manager):
     )
     manager.wait_for(lambda: "active (running)" in chimed("service", "status", "--system")[1])
     assert "listening to microphone" in chimed("service", "status", "--system")[1]
+    assert "chimed.service" not in manager.show("multi-user.target", "After")  # nor does a boot wait for a microphone
     wanted = ("test", "-L", "/etc/systemd/system/multi-user.target.wants/chimed.service")  # it is enabled
     assert manager.run(*wanted).returncode == 0
     assert chimed("status")[1].startswith("listening to ")  # root finds the socket

@@ -434,6 +434,44 @@ def test_saving_without_a_configuration_makes_one(tmp_path, folder):
         chimed.stop()
 
 
+def test_it_is_the_daemons_file_that_is_made_wherever_the_monitor_would_look(tmp_path, folder):
+    variables = user_environment(tmp_path)
+    chimed = Chimed(["run", "--input", folder / "tones.wav", "--no-chime"], variables, subprocess.DEVNULL)
+    try:
+        chimed.wait_for("listening to")
+        path = Path(variables["XDG_RUNTIME_DIR"]) / "chimed" / "control.sock"
+        elsewhere = variables | {"XDG_CONFIG_HOME": str(tmp_path / "elsewhere")}
+        with monitor(elsewhere) as address:
+            one = Running(tmp_path, path, chimed, variables, address)
+            assert saved(one, "activate", 0.91) == {"file": variables["HOME"] + "/.config/chimed/config.yaml"}
+            assert thresholds(one.status()) == [0.91]
+        assert not (tmp_path / "elsewhere").exists()
+    finally:
+        chimed.stop()
+
+
+def test_who_saw_another_daemon_before_is_told_everything(tmp_path, folder):
+    """A page that was hidden while chimed was restarted with other words."""
+    variables = user_environment(tmp_path)
+    path = Path(variables["XDG_RUNTIME_DIR"]) / "chimed" / "control.sock"
+    known: dict = {}
+    for words in (["activate"], ["activate", "computer"]):
+        config = tmp_path / "config.yaml"
+        config.write_text(f"words: [{', '.join('{word: ' + word + '}' for word in words)}]")
+        command = ["run", "--input", folder / "tones.wav", "--no-chime", "--config", config]
+        chimed = Chimed(command, variables, subprocess.DEVNULL)
+        try:
+            chimed.wait_for("listening to")
+            answer = ask(path, "window", **known)
+            assert [entry["word"] for entry in answer["words"]] == words
+            assert "last" in answer
+            known = {name: answer[name] for name in ("instance", "origin", "plan", "detections")}
+            known |= {"columns": answer["columns"][0], "steps": answer["steps"][0]}
+            assert "words" not in ask(path, "window", **known)
+        finally:
+            chimed.stop()
+
+
 @pytest.mark.parametrize("option", ["--threshold", "--model"])
 def test_what_the_command_line_says_is_not_written_over(tmp_path, folder, option):
     variables = user_environment(tmp_path)

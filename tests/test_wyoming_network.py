@@ -19,8 +19,9 @@ from manager import manager as manager  # noqa: PLC0414 - a fixture
 from wyoming_clients import PATIENCE, Client, chunks, connected, pcm, uri_of
 from zeroconf import ServiceBrowser, ServiceStateChange, Zeroconf
 
-from daemon import config
+from daemon import announce, config
 from daemon.announce import OUTSIDE
+from daemon.wyoming_options import Address
 from model import modelfile
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -171,6 +172,63 @@ def test_it_is_found_by_its_name_while_it_serves(start, model_file):
         browser.close()
 
 
+def test_two_of_one_name_are_two_machines(start, model_file):
+    """The second is given another name; the host of the first stays its own, and so does its address."""
+    if not has_multicast():
+        pytest.skip("there is no network here but this machine's own")
+    kind = "_wyoming._tcp.local."
+    browser = Zeroconf()
+    try:
+        found = []
+        for name in ("chimed-twin", "chimed-twin-2"):
+            server: Chimed = start(
+                "wyoming", "--uri", "tcp://0.0.0.0:0", "--zeroconf", "chimed-twin", "--model", model_file
+            )
+            server.wait_for(f"announced as {name}.{kind}")
+            info = browser.get_service_info(kind, f"{name}.{kind}", timeout=10_000)
+            assert info is not None
+            found.append(info.server)
+        assert len(set(found)) == 2
+        again = browser.get_service_info(kind, f"chimed-twin.{kind}", timeout=10_000)
+        assert again is not None
+        assert again.server == found[0]
+    finally:
+        browser.close()
+
+
+def test_another_address_is_announced_anew(monkeypatch):
+    """A new lease, or another network. The addresses are given, the announcements real."""
+    if not has_multicast():
+        pytest.skip("there is no network here but this machine's own")
+    kind, name = "_wyoming._tcp.local.", "chimed-moved._wyoming._tcp.local."
+    addresses = [[socket.inet_aton("192.0.2.1")]]
+
+    async def given(_host: str) -> list[bytes]:
+        return addresses[-1]
+
+    async def until(browser: Zeroconf, address: str) -> None:
+        for _ in range(100):
+            info = await asyncio.to_thread(browser.get_service_info, kind, name, 1_000)
+            if info is not None and info.parsed_addresses() == [address]:
+                return
+            await asyncio.sleep(0.1)
+        pytest.fail(f"{address} was not announced")
+
+    async def moved() -> None:
+        browser = Zeroconf()
+        try:
+            async with announce.announced("chimed-moved", Address("0.0.0.0", 10_400)):
+                await until(browser, "192.0.2.1")
+                addresses.append([socket.inet_aton("192.0.2.2")])
+                await until(browser, "192.0.2.2")
+        finally:
+            browser.close()
+
+    monkeypatch.setattr(announce, "_addresses", given)
+    monkeypatch.setattr(announce, "LOOK", 0.2)
+    asyncio.run(moved())
+
+
 # what the documentation tells to paste
 
 
@@ -223,7 +281,7 @@ def test_the_unit_runs_under_systemd_hardened_as_it_is(manager, tmp_path):
 
 
 def test_the_sections_are_ones_that_chimed_understands(tmp_path):
-    texts = blocks("yaml")
+    texts = [text for text in blocks("yaml") if "wyoming:" in text]  # test_docs.py reads the others
     assert texts
     for text in texts:
         (tmp_path / "config.yaml").write_text(text)

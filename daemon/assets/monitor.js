@@ -17,6 +17,7 @@ const night = matchMedia("(prefers-color-scheme: dark)");
 let socket = null, number = 0;
 const waiting = new Map(); // number of a question -> what to do with its answer
 let known = {}; // what the daemon need not send again
+let instance; // which daemon that was
 let heard = 0, head = 0, flowing = false; // samples: heard, and at the right edge
 let lanes = [];
 const detections = []; // newest first
@@ -92,11 +93,12 @@ async function follow() {
 function take(answer) {
   arrived = performance.now();
   trouble(answer.complaint);
-  if (answer.heard < heard) { // another daemon, which counts from zero
+  if (answer.instance !== instance) { // another daemon, which counts from zero
     spectrogram.clear();
     for (const lane of lanes) lane.posteriors = new Posteriors(lane.word.smoothing);
     for (const each of detections) each.sample = -1e12;
     head = 0;
+    instance = answer.instance;
   }
   if (answer.words) adopt(answer.words);
   heard = answer.heard;
@@ -106,6 +108,7 @@ function take(answer) {
   const count = steps.length / lanes.length;
   lanes.forEach((lane, i) => lane.posteriors.push(answer.origin, answer.steps[0], steps.subarray(i * count, (i + 1) * count)));
   known = {
+    instance,
     origin: answer.origin,
     columns: answer.columns[0] + columns.length / BINS,
     steps: answer.steps[0] + count,

@@ -38,6 +38,8 @@ from training.adapt import (
     verdict,
     words,
 )
+from training.adapt_cli import _folder, _sounds
+from training.cli import parser
 from training.corpus import Clip, Corpus
 from training.errors import TrainingError
 from training.notes import Notes
@@ -130,6 +132,14 @@ def test_other_sound_is_held_back_by_speaker() -> None:
         assert material.clips["noise"]
     assert len(groups) == 5
     assert all(len(held) == 1 for held in groups.values())
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_each_training_has_other_sound_to_learn_from_if_there_is_any(count: int) -> None:
+    folds = Folds(Sounds(corpus_of("own", 6), None, corpus_of("talk", count), None, coloured_noise(0)), 3, 0)
+    for fold in range(3):
+        material = folds.material(fold)
+        assert all(material.clips[kind] for kind in ("spoken", "speech", "noise"))
 
 
 def test_a_selection_gives_each_clip_from_its_own_corpus() -> None:
@@ -336,6 +346,31 @@ def test_of_a_dictionary_those_spelled_like_the_word_are_kept() -> None:
     assert handful("activate", like, 20, 0) == sorted(like)
 
 
+def test_other_sound_that_by_its_text_is_the_word_is_left_out(tmp_path: Path, capsys) -> None:
+    for number in range(3):
+        for kind, hz in (("positives", WORD_HZ), ("negatives", OTHER_HZ)):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            soundfile.write(tmp_path / kind / f"{number}.wav", tones(1.5, [(0.7, hz)], number), SAMPLE_RATE)
+    command = ["adapt", "x", "--positives", tmp_path / "positives", "--negatives", tmp_path / "negatives"]
+    command += ["--synthetic", 0, "--work", tmp_path / "work"]
+    arguments = parser().parse_args(list(map(str, command)))
+    (tmp_path / "negatives" / "transcripts.txt").write_text("0\tTwo BEEPS, then\n1\tnothing at all\n")
+    assert [Path(clip.path).stem for clip in _sounds(arguments, gullible()).not_word.clips] == ["1", "2"]
+    assert 'by the text say "beep"' in capsys.readouterr().out
+    (tmp_path / "negatives" / "transcripts.txt").write_text("".join(f"{number}\ta beep\n" for number in range(3)))
+    with pytest.raises(TrainingError, match='by their texts all recordings say "beep"'):
+        _sounds(arguments, gullible())
+
+
+def test_each_phrase_is_spoken_into_a_folder_of_its_own() -> None:
+    phrases = ["activate", "アクティベート", "コンピュータ", "hey computer", "hey-computer", "Hey Computer"]
+    folders = [_folder(phrase, Path("work"), 400, 0) for phrase in phrases]
+    assert len(set(folders)) == len(phrases)
+    assert folders[3].parent == Path("work")
+    assert folders[3].name.startswith("spoken-hey-computer-")
+    assert folders[3] != _folder("hey computer", Path("work"), 400, 1)
+
+
 def test_mistakes_of_the_command_line_are_one_sentence(tmp_path: Path) -> None:
     modelfile.save(tmp_path / "first.npz", replace(gullible(), word="beep"))
     for number in range(3):
@@ -352,6 +387,9 @@ def test_mistakes_of_the_command_line_are_one_sentence(tmp_path: Path) -> None:
         1,
         [f"chimed-train: {tmp_path / 'nowhere'}: no such folder; make it first, for the model file"],
     )
+    folder = train(*arguments[:-1], tmp_path, "--synthetic", 0)
+    assert folder.returncode == 1
+    assert folder.stderr == f"chimed-train: {tmp_path}: a folder; name the model file, such as {tmp_path}/mine.npz\n"
     missing = train("adapt", tmp_path / "no.npz", *arguments[2:])
     assert missing.returncode == 1
     ships = ", ".join(modelfile.shipped())

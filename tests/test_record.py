@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,15 @@ from test_endpoint import room, spoken
 pytest.importorskip("scipy", reason="the train extra is not installed")
 
 from model.frontend import SAMPLE_RATE, Samples
-from training.cli import parser
+from training.cli import main, parser
 from training.corpus import read
+from training.measuring import load_recordings
 from training.record import MANIFEST, Folder
 from training.record_cli import next_command
 from training.synthesis import load_raw_audio
-from training.takes import ROOM_SECONDS, Listening, clipped, judge, meter, prompts
+from training.takes import ROOM_SECONDS, Listening, clipped, judge, meter, prompts, text_of
+from training.transcripts import transcripts
+from training.without import says
 
 
 def test_prompts_ask_for_the_word_in_all_manners_then_speech_then_the_room() -> None:
@@ -32,6 +36,73 @@ def test_prompts_ask_for_the_word_in_all_manners_then_speech_then_the_room() -> 
     assert all('"computer"' in prompt.ask for prompt in asked[:9])
     assert len({prompt.ask for prompt in asked[:8]}) == 8
     assert len({prompt.name for prompt in asked}) == 12
+
+
+WORDS = ["activate", "kettle", "captain", "oven", "sister", "Turn", "call me", "seven", "dog", "computer"]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_nobody_is_asked_to_read_the_word_as_other_speech(word: str) -> None:
+    asked = [prompt.ask for prompt in prompts(word, 0, 8, 0)]
+    assert len(set(asked)) == 8
+    assert not any(says(text_of(ask), word) for ask in asked)
+    assert sum(bool(text_of(ask)) for ask in asked) == 7
+    # a sentence keeps its number, so that a folder of before goes on with those that it lacks
+    others = [prompt.ask for prompt in prompts("wardrobe", 0, 8, 0)]
+    assert all(other == ask for other, ask in zip(others[:-1], asked[:-1], strict=True) if not says(other, word))
+
+
+@pytest.mark.parametrize("word", ["a", "t", "!", "the"])
+def test_of_a_word_that_nearly_all_sentences_hold_one_is_to_talk(word: str) -> None:
+    assert len(prompts(word, 1, 20, 0)) == 21
+    assert not any(text_of(prompt.ask) and says(text_of(prompt.ask), word) for prompt in prompts(word, 0, 20, 0))
+
+
+def test_what_was_read_stands_beside_the_recordings(tmp_path: Path) -> None:
+    take = judge("negatives", spoken(5, [(0.5, 3.5)]))
+    asked = prompts("kettle", 0, 8, 0)
+    (tmp_path / "negatives").mkdir()
+    theirs = tmp_path / "negatives" / "transcripts.txt"
+    theirs.write_bytes(b"mine\tcaf\xe9\n")
+    for prompt in (asked[1], asked[7], asked[0]):
+        Folder(tmp_path, "kettle").keep(prompt, take, "a microphone")
+    lines = dict(line.split(b"\t") for line in theirs.read_bytes().splitlines())
+    known = {prompt.name.encode(): text_of(prompt.ask).encode() for prompt in asked[:2]}
+    assert lines == {b"mine": b"caf\xe9", **known}  # nobody knows what was said of anything
+    found = {path.stem: text for path, _, text in transcripts(tmp_path / "negatives")}
+    assert found == {prompt.name: text_of(prompt.ask) for prompt in asked[:2]}
+
+
+def test_what_says_the_word_is_asked_for_anew(tmp_path: Path) -> None:
+    """A folder that was recorded when one was asked to read "activated" as other speech."""
+    take = judge("negatives", spoken(5, [(0.5, 3.5)]))
+    before = prompts("wardrobe", 0, 8, 0)
+    for prompt in before:
+        ask = prompt.ask if text_of(prompt.ask) else "Read aloud: Talk about anything for eight seconds."
+        Folder(tmp_path, "wardrobe").keep(replace(prompt, ask=ask), take, "a microphone")
+    asked = prompts("activate", 0, 8, 0)
+    folder = Folder(tmp_path, "activate")
+    [left] = [prompt for prompt in asked if not folder.has(prompt)]
+    assert left == asked[2]
+    folder.keep(left, take, "a microphone")
+    again = Folder(tmp_path, "activate")
+    assert all(again.has(prompt) for prompt in asked)
+    found = {path.stem: text for path, _, text in transcripts(tmp_path / "negatives")}
+    assert found == {prompt.name: text_of(prompt.ask) for prompt in asked[:7]}
+    assert len(load_recordings([tmp_path / "negatives"], "all", tmp_path / "work", ["activate"])) == 8
+
+
+def test_a_folder_is_of_one_word(tmp_path: Path, capsys) -> None:
+    [prompt] = prompts("activate", 1, 0, 0)
+    Folder(tmp_path, "activate").keep(prompt, judge("positives", spoken(3, [(1, 0.6)])), "a microphone")
+    assert Folder(tmp_path, "Activate").has(prompt)
+    for words in ("1", "2"):
+        assert main(["record", str(tmp_path), "--word", "computer", "--words", words]) == 1
+        assert capsys.readouterr().err == (
+            f'chimed-train: {tmp_path}: it holds recordings of "activate"; name another folder for "computer"\n'
+        )
+    (tmp_path / "positives" / "01-normally.flac").unlink()
+    assert not Folder(tmp_path, "computer").has(prompt)
 
 
 def test_a_good_take_is_cut_to_the_word() -> None:
@@ -150,7 +221,7 @@ def test_a_session_goes_on_where_one_ended(server: SoundServer, tmp_path: Path) 
     mine = tmp_path / "mine"
     word, _, room_prompt = prompts("activate", 1, 1, 1)
     samples = spoken(1, [(0.3, 0.5)])
-    Folder(mine).keep(word, judge("positives", samples), "a microphone", "activate")
+    Folder(mine, "activate").keep(word, judge("positives", samples), "a microphone")
     with sitting(server, mine, "--words", "1", "--speech", "1", "--rooms", "1") as terminal:
         terminal.wait_for("1 of 3 recordings are in")
         terminal.wait_for("2 of 3. Read aloud")

@@ -73,6 +73,34 @@ def test_levels_clipping_bandwidth_and_halves() -> None:
     assert half[-1] == 0
 
 
+def test_the_word_is_cut_out_of_the_quiet_around_it(rng) -> None:
+    quiet = rng.normal(0, 20, (2, round(1.2 * SAMPLE_RATE))).astype(np.int16)
+    word = stress.word_in(np.concatenate([quiet[0], WORD, quiet[1]]))
+    assert len(word) == pytest.approx(len(WORD), abs=0.07 * SAMPLE_RATE)
+    assert correlation(word[len(word) - len(WORD) :], WORD) > 0.9
+    # half of it is half of the word, not the quiet before it
+    assert active_level(stress.first_half(word)) == pytest.approx(active_level(WORD), abs=1)
+    # and what is said again comes as long after the word as the line says
+    for scene in (
+        stress.in_room([(0.0, word), (stress.REPEAT, word)], rng),
+        stress.in_sentence([Recording(OTHER)], word, rng),
+    ):
+        for first, last in scene.words:
+            assert active_level(scene.samples[first : first + SAMPLE_RATE // 10]) > -30
+            assert active_level(scene.samples[last - SAMPLE_RATE // 10 : last]) > -30
+    # one that was cut to the word already stays as it is
+    np.testing.assert_array_equal(stress.word_in(WORD), WORD)
+
+
+def test_a_thump_before_the_word_does_not_take_it_away(rng) -> None:
+    count = SAMPLE_RATE // 2
+    thump = 30_000 * np.sin(2 * np.pi * 2 * np.arange(count) / SAMPLE_RATE) * np.hanning(count)
+    parts = [thump, np.zeros(SAMPLE_RATE), WORD // 40, np.zeros(SAMPLE_RATE)]
+    samples = np.concatenate(parts) + rng.normal(0, 1, sum(map(len, parts)))
+    word = stress.word_in(samples.astype(np.int16))
+    assert len(word) == pytest.approx(len(WORD), abs=0.08 * SAMPLE_RATE)
+
+
 def test_a_firing_stands_for_one_word_and_for_none_that_is_long_over() -> None:
     late = int(LATE_SECONDS * SAMPLE_RATE)
     words = [(1000, 2000), (3000, 4000)]

@@ -9,11 +9,14 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+from conftest import recording, tone_model
 from examples import bursts, random_model
 from shared import seed
 
 from model.extras import install
 from model.modelfile import load, save
+from training.cli import parser
+from training.stopping import CAREFUL
 
 COMMAND = [sys.executable, "-c", "import sys; from training.cli import main; sys.exit(main())"]
 
@@ -104,7 +107,6 @@ def test_the_threshold_for_a_wished_rate_is_written_into_the_model_file(tmp_path
     assert model.measured["points"][0][2] > 0
     assert f"threshold {model.threshold:g}" in result.stderr
     assert "nobody can see" not in result.stderr
-    assert "nobody can see whether it fires more than 1 times an hour" in run(*arguments, "--set-threshold", 1).stderr
     assert run(*arguments, "--set-threshold", 0).returncode == 0
     unwritable = run(*arguments, "--html", tmp_path / "nowhere" / "report.html")
     assert unwritable.stderr.endswith(
@@ -118,6 +120,58 @@ def test_the_threshold_for_a_wished_rate_is_written_into_the_model_file(tmp_path
     assert own.measured["threshold"] == own.threshold == 0.01
     assert own.measured["false_accepts"]["speech"]["count"] > 0
     assert "not allowed with" in run(*arguments, "--write-threshold", 0.01, "--set-threshold", 1).stderr
+
+
+def test_a_threshold_that_no_speech_or_too_little_can_tell_is_not_the_lowest(tmp_path) -> None:
+    save(tmp_path / "tok.npz", tone_model())
+    for name, tones in (("words", [1.0]), ("talk", [])):
+        (tmp_path / name).mkdir()
+        soundfile.write(tmp_path / name / "a.wav", recording(4, tones), 44_100)
+    evaluate = ["evaluate", tmp_path / "tok.npz", "--work", tmp_path]
+    before = (tmp_path / "tok.npz").read_bytes()
+    for folders in (["--positives", tmp_path / "words"], ["--noise", tmp_path / "talk"]):
+        result = run(*evaluate, *folders, "--set-threshold", 0.5)
+        assert result.returncode == 1
+        assert result.stderr == (
+            "chimed-train: --set-threshold chooses by false accepts on speech: name folders of it with --speech\n"
+        )
+    assert run(*evaluate, "--positives", tmp_path / "words", "--set-threshold", 0).returncode == 1
+    assert (tmp_path / "tok.npz").read_bytes() == before
+
+    little = run(*evaluate, "--speech", tmp_path / "talk", "--set-threshold", 1)
+    assert little.returncode == 0, little.stderr
+    warned, written = little.stderr.splitlines()[-2:]
+    assert "in 0 min of speech nobody can see whether it fires more than 1 times an hour" in warned
+    assert f"the threshold is {CAREFUL:g} at least" in warned
+    assert written == f"{tmp_path / 'tok.npz'}: threshold {load(tmp_path / 'tok.npz').threshold:g}"
+    model = load(tmp_path / "tok.npz")
+    assert model.measured["threshold"] == model.threshold == CAREFUL
+
+    # never in this sound: that is seen in any
+    never = run(*evaluate, "--noise", tmp_path / "talk", "--set-threshold", 0)
+    assert never.returncode == 0, never.stderr
+    assert "nobody can see" not in never.stderr
+    assert load(tmp_path / "tok.npz").threshold < CAREFUL
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "speak hey -o spoken",
+        "word hey",
+        "fit hey --positives a --speech b --noise c -o hey.npz",
+        "stress hey.npz --positives a",
+        "adapt hey.npz --positives a",
+        "build raw_data -o set",
+    ],
+)
+def test_a_seed_that_no_generator_takes_is_refused_at_the_command_line(command, capsys) -> None:
+    assert parser().parse_args([*command.split(), "--seed", "3"]).seed == 3
+    for number in ("-1", "x"):
+        with pytest.raises(SystemExit) as exit_:
+            parser().parse_args([*command.split(), "--seed", number])
+        assert exit_.value.code == 2
+        assert "argument --seed: " in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")

@@ -22,7 +22,8 @@ from training.corpus import SPLITS, split_of
 from training.errors import TrainingError
 from training.fillers import write_noise
 from training.steps import Steps, stamp
-from training.word import CAREFUL, Order, train_word
+from training.stopping import CAREFUL
+from training.word import Order, train_word
 
 COMMAND = [sys.executable, "-c", "import sys; from training.cli import main; sys.exit(main())", "word", "hey computer"]
 START = ["--start", str(shipped()["computer"])]

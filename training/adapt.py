@@ -130,8 +130,8 @@ class Folds:
 
         own = [(sounds.own, clip) for clip in sounds.own.clips if self._own[clip.path] != fold]
         said = [(sounds.said, clip) for clip in (sounds.said.clips if sounds.said else []) if sounds.said]
-        negatives = rest(sounds.not_word) + rest(sounds.spoken)
-        # a single noise cannot be left out
+        # a single noise cannot be left out, nor a single recording of other sound
+        negatives = rest(sounds.not_word) + rest(sounds.spoken) or sounds.negatives()
         noise = rest(sounds.noise) or self._noises()
         return Material(
             positives=selection(own + said),

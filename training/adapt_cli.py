@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training.cli import seed
+
 if TYPE_CHECKING:
     from model.modelfile import Model
     from training.adapt import Sounds
+    from training.corpus import Corpus
 
 WORDS = 10_000  # among which those are looked for that sound like the word; a dictionary would take minutes
 SECONDS_PER_ROW, SECONDS_TO_MEASURE = 0.02, 15.0  # on two cores of a laptop; the pace so far corrects it
@@ -61,7 +64,7 @@ def add_adapt(commands: Any) -> None:
     parser.add_argument(
         "--threads", type=_count(1), default=os.cpu_count() or 1, metavar="N", help="default: all cores"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another one, other draws (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="another one, other draws (default: 0)")
     parser.set_defaults(run=run)
 
 
@@ -95,6 +98,8 @@ def run(arguments: argparse.Namespace) -> None:
     output = arguments.output or Path(f"{start.word.replace(' ', '_').replace('/', '_')}_adapted.npz")
     if not output.parent.is_dir():  # not after minutes of training
         raise TrainingError(f"{output.parent}: no such folder; make it first, for the model file")
+    if output.is_dir():
+        raise TrainingError(f"{output}: a folder; name the model file, such as {output / 'mine.npz'}")
     sounds = _sounds(arguments, start)
     folds = Folds(sounds, arguments.folds, arguments.seed)
     gentle = Gentle(
@@ -134,10 +139,18 @@ def _sounds(arguments: argparse.Namespace, start: Model) -> Sounds:
     from training import corpus
     from training.adapt import Sounds, coloured_noise, words
     from training.errors import TrainingError
+    from training.phones import texts
+    from training.without import without
 
     cache = arguments.work / "cache"
     own = words(arguments.positives, cache)
-    negatives = corpus.load(arguments.negatives, cache, "other sound") if arguments.negatives else None
+    negatives: Corpus | None = None
+    if arguments.negatives:
+        loaded = corpus.load(arguments.negatives, cache, "other sound")
+        negatives = without(loaded, texts([loaded]), [start.word])
+        if not negatives.clips:
+            named = ", ".join(map(str, arguments.negatives))
+            raise TrainingError(f'{named}: by their texts all recordings say "{start.word}"; name others')
     noise = (
         corpus.load(arguments.backgrounds, cache, "backgrounds")
         if arguments.backgrounds
@@ -155,13 +168,11 @@ def _sounds(arguments: argparse.Namespace, start: Model) -> Sounds:
 
 def _speak(word: str, work: Path, count: int, seed: int) -> Path:
     """The folder in which synthetic voices say the word and `count` other things; made once."""
-    import re
-
     from training.engines import find_voices
     from training.speak import MANIFEST, speak_corpus
     from training.vocabulary import handful, vocabulary
 
-    folder: Path = work / f"spoken-{re.sub(r'[^a-z0-9]+', '-', word.lower())}-{count}-{seed}"
+    folder = _folder(word, work, count, seed)
     if not (folder / "negatives" / MANIFEST).exists():
         folder.mkdir(parents=True, exist_ok=True)
         # words of a phrase are drawn one by one
@@ -169,3 +180,12 @@ def _speak(word: str, work: Path, count: int, seed: int) -> Path:
         words = handful(word, known, WORDS, seed)
         speak_corpus(word, folder, max(1, count // 2), count, seed, find_voices(), words)
     return folder
+
+
+def _folder(word: str, work: Path, count: int, seed: int) -> Path:
+    """Another one for every phrase: by its letters, for who looks, and by a hash, for other scripts have none."""
+    import hashlib
+    import re
+
+    letters = re.findall(r"[a-z0-9]+", word.lower())
+    return work / "-".join(["spoken", *letters, hashlib.sha256(word.encode()).hexdigest()[:8], str(count), str(seed)])

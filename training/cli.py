@@ -9,6 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
+def seed(text: str) -> int:
+    """Of all commands that draw at random: what numpy's generators and TensorFlow's both take."""
+    if not 0 <= (value := int(text)) < 2**32:
+        raise argparse.ArgumentTypeError("a whole number from 0 to 4294967295 is wanted")
+    return value
+
+
 def _speak(arguments: argparse.Namespace) -> None:
     from training.engines import find_voices
     from training.speak import speak_corpus, vocabulary_of
@@ -85,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
     speak.add_argument(
         "--kokoro", type=Path, metavar="DIR", help="Kokoro's model and voices, if onnxruntime is installed (or $KOKORO)"
     )
-    speak.add_argument("--seed", type=int, default=0, metavar="N", help="another one, other recordings (default: 0)")
+    speak.add_argument("--seed", type=seed, default=0, metavar="N", help="another one, other recordings (default: 0)")
     speak.set_defaults(run=_speak)
 
     add_download(commands)

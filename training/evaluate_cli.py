@@ -6,9 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from training.measuring import add_others, load_recordings
+
+if TYPE_CHECKING:
+    from training.evaluate import Evaluation, Point
 
 
 def add_evaluate(commands: Any) -> None:
@@ -47,7 +50,8 @@ def add_evaluate(commands: Any) -> None:
         "--set-threshold",
         type=float,
         metavar="FA_PER_HOUR",
-        help="write into the model file the lowest threshold that fires no more often, and what it gave",
+        help="write into the model file the lowest threshold that fires no more often in --speech and --noise, and "
+        "what it gave",
     )
     into_the_file.add_argument(
         "--write-threshold",
@@ -75,12 +79,15 @@ def run(arguments: argparse.Namespace) -> None:
     from training.errors import TrainingError
     from training.evaluate import THRESHOLDS, as_json, evaluate, operating_points
     from training.evaluate_text import compare, table
-    from training.stopping import can_tell
 
     models = dict(zip(_names(arguments.models), map(load, arguments.models), strict=True))
     written = arguments.set_threshold is not None or arguments.write_threshold is not None
     if written and len(arguments.models) > 1:
         raise TrainingError("--set-threshold and --write-threshold are for one model at a time")
+    # never in this sound, 0, may be asked of noise alone
+    judging = [*arguments.speech, *(arguments.noise if arguments.set_threshold == 0 else [])]
+    if arguments.set_threshold is not None and not judging:
+        raise TrainingError("--set-threshold chooses by false accepts on speech: name folders of it with --speech")
     split = "all" if arguments.all_positives else arguments.split
     words = {str(folder): load_recordings([folder], split, arguments.work) for folder in arguments.positives}
     named = {"speech": arguments.speech, "noise": arguments.noise}
@@ -98,19 +105,12 @@ def run(arguments: argparse.Namespace) -> None:
     evaluations = evaluate(models, words, others, [None, *arguments.snr])
     if written:
         own, rate = arguments.write_threshold, arguments.set_threshold
-        chosen = evaluations[0].at(own) if own is not None else evaluations[0].choose(rate)
+        chosen = evaluations[0].at(own) if own is not None else _choose(evaluations[0], rate)
         measured = {"split": arguments.split, **as_json([chosen])[0], "points": operating_points(evaluations[0].curve)}
         model = replace(evaluations[0].model, threshold=chosen.threshold, measured=measured)
         save(arguments.models[0], model)
         evaluations = [replace(evaluations[0], model=model)]
         print(f"{arguments.models[0]}: threshold {chosen.threshold:g}", file=sys.stderr)  # noqa: T201
-        hours = sum(stream.hours for stream in evaluations[0].streams if stream.name == "speech")
-        if rate and not can_tell(rate, hours):  # never in this sound, 0, is seen in any
-            print(  # noqa: T201
-                f"in {60 * hours:.0f} min of speech nobody can see whether it fires more than {rate:g} times an hour: "
-                "hours are needed (`chimed-train download` gets them)",
-                file=sys.stderr,
-            )
     thresholds = arguments.threshold or THRESHOLDS
     if arguments.json:
         content = {"split": arguments.split, "models": [each.as_json(thresholds) for each in evaluations]}
@@ -124,6 +124,22 @@ def run(arguments: argparse.Namespace) -> None:
 
         every = arguments.all_positives and arguments.split != "all"
         write_report(arguments.html, evaluations, arguments.split + " and all of the word" * every)
+
+
+def _choose(evaluation: Evaluation, fa_per_hour: float) -> Point:
+    """For --set-threshold; a careful one, which is said, where there is not speech enough. Raises TrainingError."""
+    from training.stopping import CAREFUL, can_tell
+
+    chosen = evaluation.choose(fa_per_hour)
+    hours = sum(stream.hours for stream in evaluation.streams if stream.name == "speech")
+    if not fa_per_hour or can_tell(fa_per_hour, hours):  # never in this sound, 0, is seen in any
+        return chosen
+    print(  # noqa: T201
+        f"in {60 * hours:.0f} min of speech nobody can see whether it fires more than {fa_per_hour:g} times an hour, "
+        f"so the threshold is {CAREFUL:g} at least; `chimed-train download` gets hours of speech",
+        file=sys.stderr,
+    )
+    return evaluation.at(max(chosen.threshold, CAREFUL))
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

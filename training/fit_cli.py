@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from training.cli import seed
+
 
 def add_fit(commands: Any) -> None:
     """Add the command to a parser's sub-commands (what `add_subparsers` gives)."""
@@ -88,7 +90,7 @@ def add_fit(commands: Any) -> None:
         help="of a stretch without the word, where the loss counts events (default: %(default)s)",
     )
     fit.add_argument("--threads", type=int, default=1, help="for TensorFlow (default: %(default)s)")
-    fit.add_argument("--seed", type=int, default=0, metavar="N", help="another one, another training (default: 0)")
+    fit.add_argument("--seed", type=seed, default=0, metavar="N", help="another one, another training (default: 0)")
     fit.set_defaults(run=run)
 
 

@@ -1,7 +1,8 @@
 """A person at a microphone and a keyboard in, a folder of recordings out: prompt, take, judgement, the next prompt.
 
 The folder has the `raw_data` layout (positives, negatives, backgrounds) and a manifest, one line a recording. What
-the manifest lists is done, so that a session can end at any time and go on later.
+the manifest lists is done, so that a session can end at any time and go on later. What was read aloud stands in
+negatives/transcripts.txt, as `transcripts` reads it.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from model.frontend import SAMPLE_RATE
 from training.corpus import Int16Array
 from training.errors import TrainingError
 from training.keys import END, Keys
-from training.takes import Listening, Prompt, Take, judge, meter
+from training.takes import Listening, Prompt, Take, judge, meter, text_of
 from training.whole import whole
+from training.without import says
 
 MANIFEST = "recordings.jsonl"
+TRANSCRIPTS = "transcripts.txt"
 SETTLE_SECONDS = 0.15  # the key's own click
 HELP = "Enter records. While recording, Enter ends a take; else it ends by itself. q quits; all that was kept stays."
 
@@ -39,32 +42,40 @@ class Source(Protocol):
 
 
 class Folder:
-    """Recordings on disk and the manifest beside them."""
+    """Recordings of one word on disk, and of what is not the word, and the manifest beside them.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Raises TrainingError for a manifest that is damaged, or that lists recordings of another word.
+    """
+
+    def __init__(self, path: Path, word: str) -> None:
+        self.path, self.word = path, word
         self._done: dict[str, dict[str, Any]] = {}
         manifest = path / MANIFEST
         if manifest.exists():
             for number, line in enumerate(manifest.read_text().splitlines(), 1):
                 try:
                     entry = json.loads(line)
-                    self._done[entry["file"]] = entry
+                    self._done[str(entry["file"])] = entry
                 except (ValueError, KeyError, TypeError):
                     raise TrainingError(f"{manifest}, line {number}: not an entry of a manifest") from None
+        for name, entry in self._done.items():
+            other = str(entry.get("word", word))
+            if name.startswith("positives/") and (path / name).exists() and other.casefold() != word.casefold():
+                raise TrainingError(f'{path}: it holds recordings of "{other}"; name another folder for "{word}"')
 
     def has(self, prompt: Prompt) -> bool:
-        """Whether this was recorded already, and is still there."""
+        """Whether this was recorded already, and is still there; not if the word was read in what is not the word."""
         name = self.name(prompt)
-        return name in self._done and (self.path / name).exists()
+        text = text_of(self._done.get(name, {}).get("ask", ""))
+        return name in self._done and (self.path / name).exists() and not (text and says(text, self.word))
 
     @staticmethod
     def name(prompt: Prompt) -> str:
         """Of its file, below the folder."""
         return f"{prompt.kind}/{prompt.name}.flac"
 
-    def keep(self, prompt: Prompt, take: Take, device: str, word: str) -> Path:
-        """Write the recording, complete or not at all, and the manifest."""
+    def keep(self, prompt: Prompt, take: Take, device: str) -> Path:
+        """Write the recording, complete or not at all, the manifest and what was read."""
         name = self.name(prompt)
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +83,7 @@ class Folder:
             soundfile.write(partial, take.samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
         self._done[name] = {
             "file": name,
-            "word": word,
+            "word": self.word,
             "ask": prompt.ask,
             "seconds": round(take.seconds, 3),
             "dbfs": round(take.level, 1),
@@ -80,10 +91,27 @@ class Folder:
             "device": device,
             "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         }
+        if prompt.kind == "negatives":
+            self._write_texts(path.parent / TRANSCRIPTS)
+        # last: a recording that an interruption left without its text is asked for again
         text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in self._done.values())
         with whole(self.path / MANIFEST) as partial:
             partial.write_text(text)
         return path
+
+    def _write_texts(self, path: Path) -> None:
+        """What was read in each recording of the manifest; lines of recordings that are not in it stay."""
+        texts = {
+            Path(name).stem: text_of(entry.get("ask", ""))
+            for name, entry in self._done.items()
+            if name.startswith("negatives/")
+        }
+        # whatever its encoding, what somebody wrote there stays as it is
+        before = path.read_text("utf-8", "surrogateescape").splitlines() if path.exists() else []
+        lines = [line for line in before if line.partition("\t")[0] not in texts]
+        lines += [f"{name}\t{text}" for name, text in texts.items() if text]
+        with whole(path) as partial:
+            partial.write_text("".join(f"{line}\n" for line in lines), "utf-8", "surrogateescape")
 
 
 class Session:
@@ -101,7 +129,7 @@ class Session:
         self._folder, self._source, self._keys = folder, source, keys
         self._say, self._show, self._play = say, show, play
 
-    def run(self, word: str, asked: Sequence[Prompt]) -> int:
+    def run(self, asked: Sequence[Prompt]) -> int:
         """Ask for all that is not there yet; returns how many were kept."""
         todo = [prompt for prompt in asked if not self._folder.has(prompt)]
         if len(todo) < len(asked):
@@ -111,13 +139,13 @@ class Session:
         for prompt in todo:
             number = asked.index(prompt) + 1
             self._say(f"\n{number} of {len(asked)}. {prompt.ask}")
-            answer = self._one(prompt, word)
+            answer = self._one(prompt)
             if answer == "quit":
                 break
             kept += answer == "kept"
         return kept
 
-    def _one(self, prompt: Prompt, word: str) -> str:
+    def _one(self, prompt: Prompt) -> str:
         while True:
             self._say("Enter: record   s: skip   q: quit")
             key = self._keys.choose("\nsq")
@@ -132,7 +160,7 @@ class Session:
                 self._say(f"! {sentence}")
             answer = self._decide(take)
             if answer == "keep":
-                path = self._folder.keep(prompt, take, self._source.name, word)
+                path = self._folder.keep(prompt, take, self._source.name)
                 self._say(f"kept: {path}")
                 return "kept"
             if answer != "again":

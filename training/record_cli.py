@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     if min(counts) < 0 or max(counts) > 99:
         raise TrainingError("--words, --speech and --rooms take a number from 0 to 99")
     asked = prompts(arguments.word, *counts)
-    folder = Folder(arguments.folder)
+    folder = Folder(arguments.folder, arguments.word)
     if all(folder.has(prompt) for prompt in asked):
         print(f"all {len(asked)} recordings are in {folder.path} already", file=sys.stderr)  # noqa: T201
         return
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
         screen.say(f"Recording from {microphone.name}.")
         with keyboard() as keys:
             session = Session(folder, microphone, keys, screen.say, screen.show, play)
-            kept = session.run(arguments.word, asked)
+            kept = session.run(asked)
     finally:
         microphone.close()
     left = sum(not folder.has(prompt) for prompt in asked)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 ENOUGH = 0.5  # false accepts that the wish allows in the development speech; with less, one of them decides everything
+# a threshold for where there is not speech enough to choose one; "activate" as it ships fires 1.6 times an hour at it
+CAREFUL = 0.9
 
 
 def can_tell(fa_per_hour: float, hours: float) -> bool:

@@ -17,6 +17,7 @@ import soxr
 from model.detector import Spotter
 from model.frontend import FULL_SCALE, SAMPLE_RATE
 from model.modelfile import Model
+from training import endpoint
 from training.corpus import Int16Array, active_level, to_int16
 from training.progress import bar
 from training.rates import Rate
@@ -68,7 +69,7 @@ class Sounds:
 def stress(model: Model, sounds: Sounds, minutes: float = 60.0, seed: int = 0) -> Iterator[Line]:
     """Each figure as soon as it is known. minutes: of sound without a pause before the last words."""
     spotter = Spotter([model])
-    words = [recording.samples[: word_end(recording.samples)] for recording in sounds.words]
+    words = [word_in(recording.samples) for recording in sounds.words]
 
     made = made_up_sounds(seed)
     for title, make in situations(sounds, made):
@@ -87,6 +88,13 @@ def stress(model: Model, sounds: Sounds, minutes: float = 60.0, seed: int = 0) -
         yield Line(title, "hours", Rate(count, SOUND_MINUTES / 60))
     if minutes and (sounds.speech or sounds.noise):
         yield after_long(spotter, words, [*sounds.speech, *sounds.noise], minutes, seed)
+
+
+def word_in(samples: Int16Array) -> Int16Array:
+    """The word of a recording, without the quiet before and after it."""
+    place, end = endpoint.said(samples), word_end(samples)
+    # beside a thump before it, below what `said` hears, the word may be no louder than a room
+    return samples[place.start : end] if end > place.start else place.of(samples)
 
 
 def situations(sounds: Sounds, made: Mapping[str, Int16Array]) -> Iterator[tuple[str, Make]]:

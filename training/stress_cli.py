@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training.cli import seed
 from training.measuring import add_others, load_recordings
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def add_stress(commands: Any) -> None:
     parser.add_argument(
         "--minutes", type=float, default=60.0, help="of sound without a pause before the last words (default: 60)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn at random (default: %(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="of what is drawn at random (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)
 

@@ -1,4 +1,4 @@
-"""What to say and how, for one voice; a take in, what is kept of it and what is wrong with it out."""
+"""A word in, what to say and how out, for one voice; a take in, what is kept of it and what is wrong with it out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from model.frontend import FULL_SCALE, SAMPLE_RATE
 from training import endpoint
 from training.corpus import Int16Array, active_level
+from training.without import says
 
 Kind = Literal["positives", "negatives", "backgrounds"]
 
@@ -40,8 +41,17 @@ SENTENCES = (
     "My sister wrote that the captain never answered her third letter.",
     "What are you doing this evening? I might cook something with rice.",
     "Seven, twelve, thirty-one, four hundred and eighty, nineteen ninety-five.",
-    "Talk about anything for eight seconds, in your own language if it is not English.",
 )
+SPARE = (  # for those that say the word
+    "The dog barked at a stranger, so we went for a walk along the river instead.",
+    "Please put two pounds of apples and a fresh loaf on the shopping list.",
+    "It rained through most of July, and both bicycles are still covered in mud.",
+    "Nobody knows whose umbrella this is, although it hung here all winter.",
+    "Grandfather keeps his old maps in a wooden box below the window.",
+    "If you see Margaret, tell her that the train leaves twenty minutes early.",
+    "He painted the garden fence green, which took him until Sunday evening.",
+)
+READ = "Read aloud: "
 ROOMS = (
     "the room as it is, while nobody speaks",
     "the room with something on that is often on: a fan, the radio, running water, the street",
@@ -62,15 +72,30 @@ class Prompt:
         return {"positives": WORD_SECONDS, "negatives": SPEECH_SECONDS, "backgrounds": ROOM_SECONDS}[self.kind]
 
 
+def text_of(ask: str) -> str:
+    """What is read aloud by whoever is asked for this; nothing where that is not known."""
+    # older manifests have that one was to read even this
+    return ask.removeprefix(READ) if ask.startswith(READ) and "Talk about anything" not in ask else ""
+
+
+def other_speech(word: str) -> list[str]:
+    """What is asked for as other speech, in order: sentences without the word, and to talk.
+
+    A spare sentence takes the place of one that says the word, so that the numbers of the others stay.
+    """
+    talk = f'Talk about anything for eight seconds, without "{word}", in your own language if it is not English.'
+    spare = (READ + sentence for sentence in SPARE if not says(sentence, word))
+    return [next(spare, talk) if says(sentence, word) else READ + sentence for sentence in SENTENCES] + [talk]
+
+
 def prompts(word: str, words: int, speech: int, rooms: int) -> list[Prompt]:
     """What to record, in order: the word so many times, so many pieces of other speech and of the room."""
     asked = []
     for number in range(words):
         manner, how = MANNERS[number % len(MANNERS)]
         asked.append(Prompt("positives", f"{number + 1:02d}-{manner}", f'Say "{word}" {how}.'))
-    for number in range(speech):
-        sentence = SENTENCES[number % len(SENTENCES)]
-        asked.append(Prompt("negatives", f"speech-{number + 1:02d}", f"Read aloud: {sentence}"))
+    others = other_speech(word)
+    asked += [Prompt("negatives", f"speech-{number + 1:02d}", others[number % len(others)]) for number in range(speech)]
     places = (ROOMS[number % len(ROOMS)] for number in range(rooms))
     return asked + [
         Prompt("backgrounds", f"room-{number:02d}", f"Record {place}.") for number, place in enumerate(places, 1)

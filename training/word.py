@@ -26,7 +26,7 @@ from training.phones import WITHOUT, can_align, texts
 from training.progress import duration, travel
 from training.speak import VARIED, VARIED_OTHERS, speak_corpus, vocabulary_of
 from training.steps import Result, Steps, stamp
-from training.stopping import can_tell
+from training.stopping import CAREFUL, can_tell
 from training.trials import recordings
 from training.whole import whole
 from training.without import without
@@ -35,8 +35,6 @@ SPOKEN = ("synthetic-voices", "synthetic-others")  # positives and negatives; na
 SNRS_DB = (None, 20.0, 10.0, 5.0, 0.0)
 EVALUATED = 300  # recordings of the word in each folder, at most
 FRONT_END = FrontEnd("log")
-# a threshold for where there is not speech enough to choose one; "activate" as it ships fires 1.6 times an hour at it
-CAREFUL = 0.9
 LITTLE = 1 / 6  # h of real speech; with less, sentences by synthetic voices are added
 
 

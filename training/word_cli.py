@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from training.cli import seed
+
 
 def add_word(commands: Any) -> None:
     """Add the command to a parser's sub-commands (what `add_subparsers` gives)."""
@@ -54,7 +56,7 @@ def add_word(commands: Any) -> None:
     parser.add_argument(
         "--start", type=Path, metavar="NPZ", help="begin with the weights of this model, of this word or another"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another one, another training (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="another one, another training (default: 0)")
     parser.add_argument("--work", type=Path, metavar="DIR", help="everything else (default: work/ and the phrase)")
     parser.set_defaults(run=run)
 

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from rawdata import RATE, make_raw_data, vowel
 
 from model.frontend import CLIP, FLOOR_DB, SAMPLE_RATE, FrontEnd, spectrogram
-from training import batches, recipe, scenes
+from training import batches, recipe, scenes, xy
 from training.ahead import Ahead
 from training.build import Plan, build, summary, write_problems
 from training.cli import main
@@ -222,6 +222,16 @@ def test_the_result_is_the_same_whatever_the_number_of_workers(name, request, tm
     assert (outcome.examples, outcome.made) == (SHARD + 2, SHARD + 2)
     build(chosen, str(tmp_path / "two"), workers=2)
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
+
+
+def test_a_folder_that_is_named_in_another_way_gives_the_same(raw, tmp_path, monkeypatch) -> None:
+    """With what was decoded before, whose paths were relative to another folder."""
+    monkeypatch.chdir(raw.parent)
+    before = load(Path(raw.name), tmp_path / "cache", "all", recipe.load("assignment"))
+    monkeypatch.chdir(tmp_path)
+    again = load(raw, tmp_path / "cache", "all", recipe.load("assignment"))
+    assert again == before
+    assert len(list((tmp_path / "cache").glob("*.pcm"))) == 3
 
 
 def test_a_data_set_is_what_its_description_says(built, plan) -> None:
@@ -564,6 +574,24 @@ def test_x_and_y_are_the_same_whatever_the_workers_and_interruptions(short, plan
     build(replace(plan, examples=2, seed=9), str(other))
     write_xy(str(other), folder)
     assert open_xy(folder)[0].shape == (2, 5511, 101)
+
+
+def test_x_and_y_are_not_lost_to_another_data_set_of_which_nothing_was_done(short, plan, tmp_path, monkeypatch) -> None:
+    other, folder = tmp_path / "other", tmp_path / "xy"
+    build(replace(plan, seed=9, examples=34), str(other))
+    write_xy(str(short), folder)
+    wanted = digests(folder)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(xy, "in_parallel", interrupted)  # once the files are laid out
+        with pytest.raises(KeyboardInterrupt):
+            write_xy(str(other), folder)
+    assert (folder / "X.npy.part").exists()
+    write_xy(str(short), folder)
+    assert digests(folder) == wanted
 
 
 def test_the_command_writes_x_and_y(raw, tmp_path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -118,6 +120,19 @@ def test_a_worker_that_is_killed_half_way_changes_nothing(plan, scheduler, worke
     (folder / "shard-00002.jsonl").unlink()
     assert build(plan, str(folder), scheduler=scheduler).made == 32
     assert contents(folder) == contents(tmp_path / "here")
+
+
+def test_a_worker_that_outlives_a_build_does_not_build_it_again(plan, scheduler, workers, tmp_path) -> None:
+    """Of the same recordings in the same folder: another seed, another recipe, another number of examples."""
+    workers[1].kill()  # with two, the other one might do it
+    workers[1].wait()
+    full = recipe.load("full")
+    for number, changed in enumerate([{"seed": 3}, {"seed": 4}, {"recipe": full}, {"recipe": full, "examples": 3}]):
+        chosen = replace(plan, **{"examples": 2, **changed})
+        shutil.rmtree(tmp_path / "shared", ignore_errors=True)
+        build(chosen, str(tmp_path / "shared"), scheduler=scheduler)
+        build(chosen, str(tmp_path / f"here{number}"))
+        assert contents(tmp_path / "shared") == contents(tmp_path / f"here{number}"), changed
 
 
 def test_an_error_on_a_worker_is_one_sentence_here(plan, scheduler, workers, tmp_path, monkeypatch) -> None:

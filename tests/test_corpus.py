@@ -1,6 +1,8 @@
 """Folders of recordings become clips; what is of no use is listed with its reason."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
 
 import numpy as np
@@ -11,7 +13,9 @@ from training import corpus
 from training.below import files_below
 from training.corpus import active_level, split_of, to_int16
 from training.errors import TrainingError
+from training.phones import texts
 from training.transcripts import transcripts
+from training.without import without
 
 
 def tone(seconds: float, rate: int, channels: int = 1, amplitude: float = 0.3) -> np.ndarray:
@@ -72,6 +76,79 @@ def test_samples_that_were_deleted_are_decoded_again(tmp_path) -> None:
     np.testing.assert_array_equal(again[again.clips[0]], corpus.read(tmp_path / "a.wav"))
 
 
+def talk_in(home: Path) -> Path:
+    """Two recordings that can be used, and between them one that cannot."""
+    talk = home / "talk"
+    (talk / "ann").mkdir(parents=True)
+    soundfile.write(talk / "ann" / "1.wav", tone(0.5, 44_100), 44_100)
+    soundfile.write(talk / "ann" / "2.wav", np.zeros(44_100), 44_100)
+    soundfile.write(talk / "bob.wav", tone(0.7, 44_100), 44_100)
+    (talk / "transcripts.txt").write_text("1\ta computer, I think\nbob\tgood morning\n")
+    return talk
+
+
+def test_what_was_decoded_serves_whatever_the_folder_is_called_next_time(tmp_path, monkeypatch) -> None:
+    """Paths are those of now: by them a recording's transcript is found, in which somebody says the word."""
+    talk, cache = talk_in(tmp_path / "home"), tmp_path / "cache"
+    monkeypatch.chdir(talk.parent)
+    before = corpus.load((Path("talk"),), cache, "test")
+    assert [clip.path for clip in before.clips] == ["talk/ann/1.wav", "talk/bob.wav"]
+    files = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
+    monkeypatch.chdir(tmp_path)
+    loaded = corpus.load((talk,), cache, "test")
+    assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == files, "it is not decoded again"
+    assert [clip.path for clip in loaded.clips] == [str(talk / "ann" / "1.wav"), str(talk / "bob.wav")]
+    assert [problem.path for problem in loaded.problems] == [str(talk / "ann" / "2.wav")]
+    assert [clip.group for clip in loaded.clips] == ["talk/ann", "talk/bob"]
+    for clip in loaded.clips:
+        np.testing.assert_array_equal(loaded[clip], corpus.read(Path(clip.path)))
+    kept = without(loaded, texts([loaded]), ["computer"])
+    assert [clip.path for clip in kept.clips] == [str(talk / "bob.wav")]
+
+
+@pytest.mark.parametrize("flawed", [False, True])
+@pytest.mark.parametrize("again", ["talk", "../home/talk"])
+def test_an_index_of_an_older_version_still_serves_and_never_wrongly(tmp_path, monkeypatch, flawed, again) -> None:
+    """It has the paths as they were named then; only by them it can say which recordings it left out."""
+    talk, cache = talk_in(tmp_path / "home"), tmp_path / "cache"
+    if not flawed:
+        (talk / "ann" / "2.wav").unlink()
+    monkeypatch.chdir(talk.parent)
+    new = corpus.load((Path("talk"),), cache, "test")
+    [index] = cache.glob("*.json")
+    [pool] = cache.glob("*.pcm")
+    problems = [{"path": problem.path, "reason": problem.reason} for problem in new.problems]
+    index.write_text(json.dumps({"clips": [vars(clip) for clip in new.clips], "problems": problems}))
+    before = pool.stat().st_ino, pool.stat().st_mtime_ns
+    loaded = corpus.load((Path(again),), cache, "test")
+    if not flawed or again == "talk":
+        assert (pool.stat().st_ino, pool.stat().st_mtime_ns) == before
+    assert [(clip.path, clip.group) for clip in loaded.clips] == [
+        (f"{again}/ann/1.wav", "talk/ann"),
+        (f"{again}/bob.wav", "talk/bob"),
+    ]
+    assert [problem.path for problem in loaded.problems] == [f"{again}/ann/2.wav"] * flawed
+    for clip in loaded.clips:
+        np.testing.assert_array_equal(loaded[clip], corpus.read(Path(clip.path)))
+    for clip in new.clips:  # a training that had it mapped goes on
+        np.testing.assert_array_equal(new[clip], corpus.read(Path(clip.path)))
+
+
+def test_a_recording_that_is_found_twice_counts_once(tmp_path, capsys) -> None:
+    """Where it was found first; a folder named twice or within another would count it twice, in two splits perhaps."""
+    talk, cache = talk_in(tmp_path), tmp_path / "cache"
+    once = corpus.load((talk,), cache, "test")
+    assert "before" not in capsys.readouterr().out
+    for folders in ((talk, talk), (talk, talk / "ann"), (talk, tmp_path / "talk" / ".." / "talk")):
+        loaded = corpus.load(folders, cache, "test")
+        assert loaded.clips == once.clips
+        assert loaded.hours() == once.hours()
+        again = 2 if talk / "ann" in folders else 3
+        assert capsys.readouterr().out.count(f"left out: {again} recordings that were found before") == 1
+    inner = corpus.load((talk / "ann", talk), cache, "test")
+    assert [clip.group for clip in inner.clips] == ["ann/1", "talk/bob"]
+
+
 def test_two_trainings_that_share_a_cache_decode_once(tmp_path, monkeypatch) -> None:
     folder = tmp_path / "recordings"
     folder.mkdir()
@@ -113,6 +190,22 @@ def test_a_file_beside_no_speaker_folder_is_its_own_group(tmp_path) -> None:
     for name in ("a", "b"):
         soundfile.write(tmp_path / f"{name}.wav", tone(0.1, 8000), 8000)
     assert len({group for _, group in corpus.find(tmp_path)}) == 2
+
+
+def test_a_folder_has_its_name_however_it_is_given(tmp_path, monkeypatch) -> None:
+    """Or its speakers would be in other splits when somebody trains within the folder."""
+    folder = tmp_path / "pos"
+    (folder / "ann").mkdir(parents=True)
+    for name in ("1.wav", "ann/2.wav"):
+        soundfile.write(folder / name, tone(0.1, 8000), 8000)
+    (tmp_path / "linked").symlink_to(folder)
+    monkeypatch.chdir(folder)
+    for given in (folder, Path(), Path("../pos"), Path("ann/..")):
+        assert [group for _, group in corpus.find(given)] == ["pos/1", "pos/ann"], given
+    monkeypatch.chdir(folder / "ann")
+    assert [group for _, group in corpus.find(Path(".."))] == ["pos/1", "pos/ann"]
+    # a link has a name of its own
+    assert [group for _, group in corpus.find(tmp_path / "linked")] == ["linked/1", "linked/ann"]
 
 
 def test_folders_that_are_links_are_searched_too_and_a_circle_is_not(tmp_path) -> None:

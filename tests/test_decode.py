@@ -3,6 +3,7 @@
 import pickle
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,6 +75,29 @@ def test_a_length_limit_is_checked_before_anything_is_decoded(tmp_path) -> None:
     assert len(decode(tmp_path / "a.flac", 3.0).samples) == 3 * 44_100
     with pytest.raises(UnusableError, match="3 s long; more than 2 s do not fit"):
         decode(tmp_path / "a.flac", 2)
+
+
+def streamed(name: str, seconds: float) -> bytes:
+    """A FLAC as an encoder writes it into a pipe: it cannot go back to write the length into the header."""
+    soundfile.write(name, tone(seconds), RATE)
+    content = bytearray(Path(name).read_bytes())
+    content[21] &= 0xF0  # 36 bits, of the samples in all
+    content[22:26] = bytes(4)
+    return bytes(content)
+
+
+def test_a_flac_without_a_length_in_its_header_is_read(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # without ffmpeg
+    content = streamed(str(tmp_path / "a.flac"), 70)
+    (tmp_path / "b.flac").write_bytes(content)
+    for limit in (np.inf, 70):
+        expected, found = decode(tmp_path / "a.flac", limit), decode(tmp_path / "b.flac", limit)
+        assert np.array_equal(found.samples, expected.samples)
+    with pytest.raises(UnusableError, match=r"b.flac: longer than 60 s; more do not fit"):
+        decode(tmp_path / "b.flac", 60)
+    (tmp_path / "b.flac").write_bytes(content[: len(content) // 2])
+    with pytest.raises(UnusableError, match=r"b.flac: damaged \("):
+        decode(tmp_path / "b.flac")
 
 
 def test_the_error_names_file_and_reason_and_crosses_processes(tmp_path) -> None:

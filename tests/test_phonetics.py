@@ -37,6 +37,17 @@ def test_every_phrase_gets_its_own_pronunciation() -> None:
 
 
 @needs_espeak
+def test_punctuation_in_a_phrase_changes_nothing() -> None:
+    """espeak-ng says "hey, computer" in two breaths, and writes a line for each."""
+    phrases = ["activate", "hey, computer", "baby", "hey - computer!", "Wait: what? No...", "zebra"]
+    plain = ["activate", "hey computer", "baby", "hey computer", "wait what no", "zebra"]
+    assert pronounce(phrases) == pronounce(plain)
+    words = ["commuter", "hay", "pay", "zebra", "giraffe", "compute"]
+    assert near_words("hey, computer", words, 3) == near_words("hey computer", words, 3)
+    assert near_texts("hey , computer!", words, 50) == near_texts("hey computer", words, 50)
+
+
+@needs_espeak
 def test_near_words_come_nearest_first_and_never_contain_the_word() -> None:
     words = ["table", "captivate", "active", "activates", "reactivate", "zebra", "motivate", "activate", "wonderful"]
     near = near_words("activate", words, 4)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from model.extras import install
 from model.frontend import SAMPLE_RATE
-from training.corpus import Int16Array, read
+from training.corpus import Int16Array, name_of, read
 from training.crew import in_parallel
 from training.errors import TrainingError
 from training.taking_turns import wait_for_turn
@@ -116,7 +116,7 @@ def align_all(folders: Sequence[Path], cache: Path, jobs: int) -> list[Speaker]:
     anew. Raises TrainingError if there is nothing to align or two folders share their name (and with it the
     names of their speakers).
     """
-    names = Counter(folder.name for folder in folders)
+    names = Counter(map(name_of, folders))
     if (twice := names.most_common(1)[0])[1] > 1:
         raise TrainingError(f"two folders of speech are named {twice[0]!r}; their speakers could not be told apart")
     new_decoder()  # fails here, once, rather than in every worker

@@ -6,6 +6,7 @@ is the number of a shard: one that was lost with its worker is done again by ano
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Generator, Sequence
@@ -46,7 +47,8 @@ def on_cluster(plan: Plan, place: Storage, todo: Sequence[int], scheduler: str) 
     try:
         _wait_for_worker(client, scheduler)
         _bring_material(plan, place)
-        futures = client.map(build_shard, todo, location=location, digest=plan.material.digest, pure=False)
+        digest = hashlib.sha256(_content(plan)).hexdigest()
+        futures = client.map(build_shard, todo, location=location, digest=digest, pure=False)
         for future in distributed.as_completed(futures, loop=client.loop):
             try:
                 yield int(future.result())
@@ -74,7 +76,12 @@ def _bring_material(plan: Plan, place: Storage) -> None:
     for kind, pool in plan.material.pools.items():
         with pool.open("rb") as file:
             place.write(f"{kind}.pcm", iter(partial(file.read, _PIECE), b""))
-    place.write(PLAN, [json.dumps(plan_as_dict(plan)).encode()])
+    place.write(PLAN, [_content(plan)])
+
+
+def _content(plan: Plan) -> bytes:
+    """Of the file that tells the workers what to build."""
+    return json.dumps(plan_as_dict(plan)).encode()
 
 
 def _remove_material(plan: Plan, place: Storage) -> None:
@@ -84,7 +91,10 @@ def _remove_material(plan: Plan, place: Storage) -> None:
 
 
 def build_shard(number: int, location: str, digest: str) -> int:
-    """On a worker: build a shard of the plan with this digest that lies at the location; returns its number."""
+    """On a worker: build a shard of the plan that lies at the location; returns its number.
+
+    digest: of the plan's file, so that a worker that outlives a build does not take the next one for it.
+    """
     _worker(location, digest)(number)
     return number
 
@@ -92,8 +102,9 @@ def build_shard(number: int, location: str, digest: str) -> int:
 @lru_cache(maxsize=1)
 def _worker(location: str, digest: str) -> Callable[[int], None]:
     place = storage(location)
-    content = json.loads(place.read(PLAN))
-    if content["digest"] != digest:
+    file = place.read(PLAN)
+    if hashlib.sha256(file).hexdigest() != digest:
         raise TrainingError(f"{location}: this worker sees another folder of that name than the one the build is for")
+    content = json.loads(file)
     plan = plan_from_dict(content, {kind: place.local(f"{kind}.pcm") for kind in content["clips"]})
     return new_worker(plan, location)

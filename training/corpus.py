@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -127,6 +127,11 @@ class Corpus:
         return sum(clip.length for clip in (self.clips if clips is None else clips)) / SAMPLE_RATE / 3600
 
 
+def name_of(folder: Path) -> str:
+    """A folder's own name, that of a link too; not that of ".", which is none."""
+    return Path(os.path.abspath(folder)).name  # noqa: PTH100 - resolve() follows links
+
+
 def find(folder: Path) -> list[tuple[Path, str]]:
     """Every audio file below the folder, sorted, with its group.
 
@@ -136,10 +141,11 @@ def find(folder: Path) -> list[tuple[Path, str]]:
     paths = [path for path in files_below(folder) if path.suffix.lower() in SUFFIXES]
     if not paths:
         raise TrainingError(f"{folder}: no audio in it ({', '.join(sorted(SUFFIXES))})")
+    name = name_of(folder)
     found = []
     for path in paths:
         inner = path.relative_to(folder).parts
-        found.append((path, "/".join((folder.name, inner[0]) if len(inner) > 1 else (folder.name, path.stem))))
+        found.append((path, "/".join((name, inner[0] if len(inner) > 1 else path.stem))))
     return found
 
 
@@ -155,9 +161,17 @@ def load(folders: Sequence[Path], cache: Path, title: str) -> Corpus:
     """Decode all recordings of the folders, or map what an earlier call decoded into `cache`.
 
     The cache holds for as long as the files' names, sizes and dates stay the same. A recording that is broken,
-    empty, silent, clipped (a tenth of its samples at full scale) or longer than 10 minutes is left out.
+    empty, silent, clipped (a tenth of its samples at full scale) or longer than 10 minutes is left out; one that is
+    found twice, in folders that lie in one another, counts once, where it was found first.
     """
-    return load_files([entry for folder in folders for entry in find(folder)], cache, title)
+    entries = [entry for folder in folders for entry in find(folder)]
+    found: dict[Path, tuple[Path, str]] = {}
+    for path, group in entries:
+        found.setdefault(path.resolve(), (path, group))
+    if again := len(entries) - len(found):
+        what = "1 recording that was found" if again == 1 else f"{again} recordings that were found"
+        tqdm.write(f"left out: {what} before (a folder was named twice, or lies in another, or links to it)")
+    return load_files(list(found.values()), cache, title)
 
 
 def load_files(
@@ -184,12 +198,13 @@ def load_files(
         return flaw(recording, silence) or recording.samples
 
     decoded = False
-    if not (index.exists() and pool.exists()):
+    known = _indexed(index, found) if pool.exists() else None
+    if known is None:
         with explained(str(cache)):
             decoded = _decode(found, one, index, pool, title)
-    content: dict[str, Any] = json.loads(index.read_text())
-    clips = [Clip(**entry) for entry in content["clips"]]
-    problems = [Problem(**entry) for entry in content["problems"]]
+        known = _indexed(index, found)
+    assert known is not None, "it was just written"
+    clips, problems = known
     if decoded and announce:
         _announce(problems, index)
     if not clips:
@@ -222,6 +237,33 @@ def _announce(problems: Sequence[Problem], index: Path) -> None:
         tqdm.write(f"left out: {len(problems)} in all; {index} lists them")
 
 
+def _indexed(index: Path, found: Sequence[tuple[Path, str]]) -> tuple[list[Clip], list[Problem]] | None:
+    """What the index says of these files; None if there is none, or it does not say which of them it left out.
+
+    Paths and groups are those of now: whoever decoded them may have named the same files from another folder.
+    """
+    if not index.exists():
+        return None
+    content = json.loads(index.read_text())
+    paths = [str(path) for path, _ in found]
+    try:
+        # an older index has no number, only the path as it was named then
+        reasons = {
+            entry["number"] if "number" in entry else paths.index(entry["path"]): entry["reason"]
+            for entry in content["problems"]
+        }
+    except ValueError:
+        return None
+    good = [entry for number, entry in enumerate(found) if number not in reasons]
+    if len(good) != len(content["clips"]):
+        return None
+    clips = [
+        Clip(str(path), group, entry["start"], entry["length"], entry["level"])
+        for (path, group), entry in zip(good, content["clips"], strict=True)
+    ]
+    return clips, [Problem(paths[number], reason) for number, reason in reasons.items()]
+
+
 def _decode(
     found: Sequence[tuple[Path, str]],
     one: Callable[[tuple[Path, str]], Int16Array | str],
@@ -231,8 +273,10 @@ def _decode(
 ) -> bool:
     """Write the samples and their index. False if another training that shares the cache did so meanwhile."""
     pool.parent.mkdir(parents=True, exist_ok=True)
-    if not pool.exists():
-        index.unlink(missing_ok=True)  # somebody wanted the space
+    if index.exists() and not (pool.exists() and _indexed(index, found)):
+        # somebody wanted the space, or the index is of no use; not emptied, since another training may have it mapped
+        pool.unlink(missing_ok=True)
+        index.unlink(missing_ok=True)
     clips, problems, start = [], [], 0
     with pool.open("ab") as file, ThreadPoolExecutor() as threads:
         wait_for_turn(file, title)
@@ -240,14 +284,14 @@ def _decode(
             return False
         file.truncate(0)  # what an interrupted one left
         results = zip(found, threads.map(one, found), strict=True)
-        for (path, group), samples in tqdm(results, total=len(found), desc=title, unit="file"):
+        for number, ((path, _), samples) in enumerate(tqdm(results, total=len(found), desc=title, unit="file")):
             if isinstance(samples, str):
-                problems.append(Problem(str(path), samples))
+                problems.append({"number": number, "path": str(path), "reason": samples})  # the path for who reads it
                 continue
             file.write(samples.tobytes())
-            clips.append(Clip(str(path), group, start, len(samples), round(active_level(samples), 2)))
+            clips.append({"start": start, "length": len(samples), "level": round(active_level(samples), 2)})
             start += len(samples)
-        content = {"clips": [asdict(clip) for clip in clips], "problems": [asdict(problem) for problem in problems]}
+        content = {"clips": clips, "problems": problems}
         file.flush()
         with whole(index) as partial:
             partial.write_text(json.dumps(content))

@@ -24,6 +24,7 @@ Int16Array = npt.NDArray[np.int16]
 SILENT_DBFS = -70.0  # a recording whose loudest 10 ms are below this holds nothing
 CLIPPED = 0.1  # with this share of its samples at full scale it is noise; loud but usable speech has up to 0.09
 _BLOCK = 2**20  # frames decoded at once
+_UNKNOWN = 2**63 - 1  # what libsndfile gives for frames of a FLAC that was streamed, whose header has no length
 
 
 class UnusableError(TrainingError):
@@ -110,16 +111,22 @@ def _dbfs(power: float) -> float:
 
 
 def _read(path: Path, file: Any, max_seconds: float) -> FloatArray:
-    _check_length(path, file.frames / file.samplerate, max_seconds)
+    streamed = file.frames == _UNKNOWN
+    if streamed:
+        file.seekable = lambda: False  # or soundfile seeks after each block, which libsndfile cannot without a length
+    else:
+        _check_length(path, file.frames / file.samplerate, max_seconds)
     # not file.blocks(), which makes up what a file that was cut short lacks
     blocks: list[FloatArray] = [np.empty(0, np.float32)]
     try:
         while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
             blocks.append(block[:, 0].copy())
+            if sum(map(len, blocks)) / file.samplerate > max_seconds:
+                raise UnusableError(path, f"longer than {max_seconds:.0f} s; more do not fit")
     except RuntimeError as error:
         raise UnusableError(path, f"damaged ({_reason(error)})") from error
     mono = np.concatenate(blocks)
-    if len(mono) < file.frames:
+    if not streamed and len(mono) < file.frames:
         raise UnusableError(path, f"damaged (it ends after {len(mono)} of {file.frames} samples)")
     return mono
 

@@ -14,7 +14,7 @@ from model.detector import Scorer
 from model.frontend import SAMPLE_RATE, FrontEnd
 from model.modelfile import Model
 from model.network import Weights, weight_shapes
-from training.corpus import find
+from training.corpus import MAX_SECONDS, find
 from training.engines import Voice, shares
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def _hours(folders: Sequence[Path], most: int = 100) -> float:
         seconds = []
         for path in some:
             try:
-                seconds.append(soundfile.info(path).duration)
+                length = soundfile.info(path).duration
+                seconds.append(length if length <= MAX_SECONDS else 0.0)  # left out, or of a length that nobody wrote
             except (OSError, RuntimeError):  # it will be listed when it is decoded
                 seconds.append(0.0)
         hours += sum(seconds) / len(some) * len(files) / 3600

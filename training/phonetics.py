@@ -45,6 +45,7 @@ _VOICING = [
     {"tS", "dZ"},
 ]
 _BATCH = 2000  # words in one call of espeak-ng
+_AROUND = '.,:;!?…–—-"“”„«»()¿¡、。，！？'  # a word, no part of it  # noqa: RUF001 - of other scripts
 
 # Where a word list may lie: the dictionary of festival's lexicon, then the usual one of Unix.
 _FESTIVAL_WORDS = Path("/usr/share/festival/dicts/cmu/cmudict-0.4.out")
@@ -88,9 +89,15 @@ def _pronounce(batch: tuple[str, ...], voice: str) -> list[Phones]:
     command = ["espeak-ng", "-q", "-x", "--sep= ", "-v", voice, "--stdin"]
     answer = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     lines = answer.stdout.splitlines()
-    if answer.returncode or len(lines) != len(batch):
+    if answer.returncode or not lines:
         raise TrainingError(f"espeak-ng could not pronounce the words with the voice {voice!r}")
-    return [_phones(line) for line in lines]
+    if len(lines) == len(batch):
+        return [_phones(line) for line in lines]
+    if len(batch) == 1:
+        return [_phones(" ".join(lines))]
+    # a phrase with a comma is two lines, which it is shows in ever smaller batches
+    middle = len(batch) // 2
+    return [*_pronounce(batch[:middle], voice), *_pronounce(batch[middle:], voice)]
 
 
 def _phones(line: str) -> Phones:
@@ -130,6 +137,11 @@ def contains(whole: Phones, part: Phones) -> bool:
     return any(text[i : i + len(key)] == key for i in range(len(text) - len(key) + 1))
 
 
+def _parts(phrase: str) -> list[str]:
+    """The words of a phrase, without the punctuation around them."""
+    return [part for word in phrase.split() if (part := word.strip(_AROUND))]
+
+
 def near_words(phrase: str, words: Iterable[str], count: int, voice: str = "en-us") -> list[str]:
     """The `count` words that sound most like the phrase or one of its words, nearest first.
 
@@ -137,7 +149,8 @@ def near_words(phrase: str, words: Iterable[str], count: int, voice: str = "en-u
     could tell them from it at the moment its last sound ends.
     """
     words = list(words)
-    targets = pronounce([phrase, *phrase.split()] if " " in phrase else [phrase], voice)
+    parts = _parts(phrase)
+    targets = pronounce([phrase, *parts] if len(parts) > 1 else [phrase], voice)
     ranked = []
     for word, phones in zip(words, pronounce(words, voice), strict=True):
         if contains(phones, targets[0]):
@@ -160,7 +173,7 @@ def near_texts(phrase: str, words: Iterable[str], count: int, voice: str = "en-u
     the phrase with one word replaced by a near one. For "hey computer" these are "hay" and "commuter", "hey",
     "computer hey", "hey commuter" and "pay computer". What contains the phrase as it is spoken is left out.
     """
-    parts = phrase.split()
+    parts = _parts(phrase)
     if len(parts) < 2:
         return near_words(phrase, words, count, voice)
     words = list(words)

@@ -46,13 +46,14 @@ def write_xy(location: str, folder: Path, workers: int = 1) -> None:
         for path in partial.values():
             path.unlink(missing_ok=True)
         check_room(str(folder), place.free(), 4 * len(data) * (CLIP_COLUMNS * BINS + CLIP_STEPS))
+        _note(place, digest, done)  # first, or the new files would pass for those of the data set noted before
         for name, path in partial.items():
             _reserve(path, _header(name, len(data)))
     todo = [number for number in range(data.shards) if number not in done]
     with closing(in_parallel(_new_worker, (location, folder), todo, workers)) as crew:
         for number, _ in bar(crew, "X and Y", "shard", len(todo)):
             done.add(number)
-            place.write(STATE, [json.dumps({"set": digest, "shards": sorted(done)}).encode()])
+            _note(place, digest, done)
     for name, path in partial.items():
         path.replace(folder / name)
 
@@ -68,6 +69,10 @@ def _done(place: LocalStorage, digest: str) -> set[int]:
     for name in _SHAPES:
         place.remove(f"{name}.part")
     return set()
+
+
+def _note(place: LocalStorage, digest: str, done: set[int]) -> None:
+    place.write(STATE, [json.dumps({"set": digest, "shards": sorted(done)}).encode()])
 
 
 def _header(name: str, examples: int) -> bytes:

@@ -22,9 +22,6 @@ STDIN = "-"
 # A recorder at the other end of a pipe has a clock of its own, which may be faster than ours, and may have begun before
 # us: paced to the letter, what waits in the pipe would never grow less, and at last the recorder would lose sound.
 PIPE_SPEED = 1.01
-# A recorder at the other end of a pipe has a clock of its own, which may be faster than ours, and may have begun before
-# us: paced to the letter, what waits in the pipe would never grow less, and at last the recorder would lose sound.
-PIPE_SPEED = 1.01
 
 
 class Block(NamedTuple):

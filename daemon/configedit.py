@@ -48,16 +48,13 @@ def save_threshold(file: Path, index: int, word: str, value: float) -> None:
     file = Path(os.path.realpath(file))  # a link stays a link
     try:
         if not file.exists():
-            # the system's is read by a service that is nobody's, the user's own by that user alone
-            folder_mode, mode = (0o755, 0o644) if file == SYSTEM_FILE else (0o700, 0o600)
-            file.parent.mkdir(mode=folder_mode, parents=True, exist_ok=True)
-            _replace(file, with_threshold("", index, word, value), mode)
+            _make(file, with_threshold("", index, word, value))
             return
         with file.open(encoding="utf-8", newline="") as stream:
             trust.check(file, stream.fileno())
             text = stream.read()
         before = file.stat()
-        _replace(file, with_threshold(text, index, word, value), before.st_mode & 0o777, before.st_gid)
+        _replace(file, with_threshold(text, index, word, value), before.st_mode & 0o777, before)
     except CannotEditError as error:
         raise CannotEditError(f"{file}: {error}") from error
     except OSError as error:
@@ -66,14 +63,35 @@ def save_threshold(file: Path, index: int, word: str, value: float) -> None:
         raise ConfigError(f"{file}: this is not UTF-8 text") from error
 
 
-def _replace(file: Path, text: str, mode: int, group: int | None = None) -> None:
+def _make(file: Path, text: str) -> None:
+    """A new file and its folders, which belong to whoever the folder around them belongs to: this may be root."""
+    # the system's is read by a service that is nobody's, a user's own by that user alone
+    folder_mode, mode = (0o755, 0o644) if file == SYSTEM_FILE else (0o700, 0o600)
+    missing = [folder for folder in file.parents if not folder.exists()]
+    around = file.parents[len(missing)].stat()
+    for folder in reversed(missing):
+        folder.mkdir(folder_mode)
+        folder.chmod(folder_mode)  # whatever the umask took away
+        _give(folder, around, mode)
+    _replace(file, text, mode, around)
+
+
+def _give(path: Path | int, like: os.stat_result, mode: int) -> None:
+    """Let something new belong to whom that belongs. Raises PermissionError where its group must not be lost."""
+    try:
+        os.chown(path, like.st_uid, like.st_gid)
+    except PermissionError:
+        # only root may; for others it matters where somebody reads it by its group alone, as a service may
+        if mode >> 3 & 7 & ~mode:
+            os.chown(path, -1, like.st_gid)
+
+
+def _replace(file: Path, text: str, mode: int, like: os.stat_result) -> None:
     descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
-            if group not in (None, os.fstat(stream.fileno()).st_gid):
-                # a service may read the file by its group alone; that it cannot be kept is an OSError like others
-                os.fchown(stream.fileno(), -1, group)
+            _give(stream.fileno(), like, mode)
             os.fchmod(stream.fileno(), mode)
             stream.write(text)
             stream.flush()

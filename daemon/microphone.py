@@ -17,7 +17,7 @@ import numpy as np
 from daemon.audio import Block
 from daemon.errors import AudioError
 from daemon.inbox import Inbox
-from daemon.portaudio import Capture, PortAudio
+from daemon.portaudio import Capture, PortAudio, Wanted
 from daemon.resample import Resampler, Samples, to_float
 from model.frontend import FRAME, SAMPLE_RATE
 
@@ -65,7 +65,7 @@ class Microphone:
         heard: bool = False,
     ) -> None:
         self._portaudio = portaudio
-        self._device = device
+        self._device: Wanted = device
         self._channel = channel
         self._factor = np.float32(10 ** (gain / 20))
         self._capture: Capture | None = None
@@ -89,7 +89,7 @@ class Microphone:
         self._resampler = Resampler(self._capture.rate)
         self.name = f"microphone {self._capture.device.name!r}"
         if self._device is not None:
-            self._device = lasting(self._device, self._capture.device.name)
+            self._device = lasting(self._capture.device.name)
 
     def blocks(self) -> Iterator[Block]:
         """The stream, for ever; empty blocks while there is no sound, a gap where some was lost."""
@@ -212,12 +212,13 @@ class Silence:
             log.warning("digital silence from the %s: it is muted, or the sound server has lost it", name)
 
 
-def lasting(wanted: str | int, found: str) -> str:
-    """What to look for when the device is gone that was wanted, and found under this name.
+def lasting(found: str) -> tuple[str, ...]:
+    """What to look for, one after the other, when the device is gone that was found under this name.
 
-    Its name without the number of ALSA's card: numbers change when devices are plugged in again in another order.
+    The same name, and then without the number of ALSA's card, which is another one when devices are plugged in again
+    in another order.
     """
-    return str(wanted) if "hw:" in str(wanted) else re.sub(r"\s*\(hw:\d+,\d+\)$", "", found)
+    return found, re.sub(r"\s*\(hw:\d+,\d+\)$", "", found)
 
 
 def loss(blocks: int) -> str:

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from daemon.audio import Source
 from daemon.beside import Beside
 from daemon.config import Audio, Control, Settings
 from daemon.control import ControlServer, socket_path
@@ -16,7 +15,7 @@ from daemon.hooks import HookRunner
 from daemon.microphone import Microphone
 from daemon.portaudio import PortAudio
 from daemon.service import Service
-from daemon.tap import Tap
+from daemon.tap import Open, Tap
 from daemon.words import Plan
 
 log = logging.getLogger(__name__)
@@ -31,7 +30,7 @@ class Parts:
         hooks: HookRunner,
         wyoming: Beside,
         control: ControlServer | None,
-        microphone: Callable[[Audio], Callable[[bool], Source]],
+        microphone: Callable[[Audio], Open],
     ) -> None:
         self._service = service
         self._hooks = hooks
@@ -73,11 +72,11 @@ class Parts:
             self._service.keeper = Keeper(settings.clips, self._service.plan.models)
 
 
-def open_microphone(args: argparse.Namespace, portaudio: PortAudio, audio: Audio) -> Callable[[bool], Source]:
-    """What opens the microphone that the command line names, else this configuration; told whether it does so again."""
+def open_microphone(args: argparse.Namespace, portaudio: PortAudio, audio: Audio) -> Open:
+    """What opens the microphone that the command line names, else this configuration."""
     named = args.device is not None  # by someone who is here to read that there is no such device
     device = args.device if named else audio.device
-    return lambda again: Microphone(portaudio, device, audio.channel, audio.gain, again or not named, again)
+    return lambda patient, heard: Microphone(portaudio, device, audio.channel, audio.gain, patient or not named, heard)
 
 
 def control_server(wanted: Control) -> ControlServer:

@@ -36,6 +36,7 @@ NO_DEVICE = (
 )
 
 Kind = Literal["input", "output"]
+Wanted = str | int | tuple[str, ...] | None  # a number, a name or a part of one; the first of several; the default
 Callback = Callable[[Any, int, Any, Any], None]  # samples (n, channels), n, times, status
 
 
@@ -102,8 +103,16 @@ class PortAudio:
             if each[channels] > 0
         ]
 
-    def find(self, wanted: str | int | None, kind: Kind = "input") -> Device:
-        """The device of this number or of this (part of a) name, the default for None. Raises AudioError."""
+    def find(self, wanted: Wanted, kind: Kind = "input") -> Device:
+        """The device of this number or of this (part of a) name, the default for None, the first of several.
+
+        Raises AudioError.
+        """
+        if isinstance(wanted, tuple):
+            *earlier, wanted = wanted
+            for name in earlier:
+                with contextlib.suppress(AudioError):
+                    return self.find(name, kind)
         noun = "microphone" if kind == "input" else "loudspeaker"
         devices = self.devices(kind)
         if not devices:
@@ -118,9 +127,7 @@ class PortAudio:
         known = ", ".join(f"{device.number} ({device.name})" for device in devices)
         raise AudioError(f"no {noun} {wanted!r}; there are {known}")
 
-    def capture(
-        self, wanted: str | int | None, channel: int, callback: Callback, finished: Callable[[], None]
-    ) -> Capture:
+    def capture(self, wanted: Wanted, channel: int, callback: Callback, finished: Callable[[], None]) -> Capture:
         """Start an int16 stream of about 80 ms a block, in which this channel (counted from 1) is.
 
         Raises AudioError, also when the sound server does not answer within 5 s.
@@ -136,7 +143,7 @@ class PortAudio:
             ),
         )
 
-    def watch(self, wanted: str | int | None, channel: int) -> Capture:
+    def watch(self, wanted: Wanted, channel: int) -> Capture:
         """Start a stream without a callback, which `arrived` asks whether the device delivers. Raises AudioError.
 
         While a device delivers nothing, the thread that would call back takes a whole core: between PortAudio and
@@ -155,7 +162,7 @@ class PortAudio:
 
         return self._calls.make(ask, OPEN_LIMIT)
 
-    def _start(self, wanted: str | int | None, channel: int, new_stream: Callable[..., Any]) -> Capture:
+    def _start(self, wanted: Wanted, channel: int, new_stream: Callable[..., Any]) -> Capture:
         def start() -> Capture:
             device = self.find(wanted)
             if device.channels < channel:

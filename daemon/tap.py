@@ -10,33 +10,37 @@ from daemon.audio import Block, Source
 from daemon.microphone import POLL, SILENCE
 from daemon.mute import Mute
 
+# whether to be patient, and whether it was heard before
+Open = Callable[[bool, bool], Source]
+
 log = logging.getLogger(__name__)
 
 
 class Tap:
     """What `open_source` opens; while `mute` is on nothing is open, and empty blocks say that the loop lives.
 
-    open_source: told whether it is opened again: at the start somebody may be there to read that there is no such
-    microphone, later it is waited for. Raises AudioError as `open_source` does.
+    open_source: told whether to be patient, since only at the start somebody may be there to read that there is no such
+    microphone, and whether the same one was heard before. Raises AudioError as `open_source` does.
     """
 
     live = True
 
-    def __init__(self, open_source: Callable[[bool], Source], mute: Mute) -> None:
+    def __init__(self, open_source: Open, mute: Mute) -> None:
         self._open = open_source
         self._mute = mute
         self._exchanged = False
-        self._source = None if mute.on else open_source(False)
+        self._source = None if mute.on else open_source(False, False)
+        self._heard = not mute.on  # this microphone
 
     @property
     def name(self) -> str:
         """The microphone's."""
         return self._source.name if self._source is not None else "the microphone"
 
-    def exchange(self, open_source: Callable[[bool], Source]) -> None:
+    def exchange(self, open_source: Open) -> None:
         """Listen to another microphone from the next block on, or once it is not muted any more."""
         self._open = open_source
-        self._exchanged = True
+        self._exchanged, self._heard = True, False
 
     def blocks(self) -> Iterator[Block]:
         """The stream, for ever. Raises AudioError where a microphone fails for good."""
@@ -47,7 +51,8 @@ class Tap:
                 self._mute.end()
                 log.info("no longer muted")
             if self._source is None:
-                self._source = self._open(True)
+                self._source = self._open(True, self._heard)
+                self._heard = True
             self._exchanged = False
             stream = self._source.blocks()
             for block in stream:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon import rolling
-from daemon.config import usual_files
+from daemon.config import SYSTEM_FILE, usual_files
 from daemon.control import Answer, Request
 from daemon.reload import Reloader
 from daemon.service import Service
@@ -49,7 +49,7 @@ class View:
         stranger = _count(request, "instance") != self._instance
         if stranger or _count(request, "plan") != self._plans:
             answer["words"] = self._words()
-            answer["config"] = str(settings.file.resolve() if settings.file else _file_to_be())
+            answer["config"] = str(settings.file.resolve() if settings.file else file_to_be())
             seen = None  # other words have other posteriors, all through the window
         if stranger or _count(request, "detections") != service.detections:
             answer["last"] = recent
@@ -71,13 +71,10 @@ class View:
         return found
 
 
-def _file_to_be() -> Path:
+def file_to_be() -> Path:
     """Where this process would find a configuration that somebody wrote now: the user's own, or the system's."""
-    *own, systems = usual_files()
-    for file in own:
-        if os.access(next(folder for folder in file.parents if os.access(folder, os.F_OK)), os.W_OK):
-            return file
-    return systems
+    # systemd names the state folder of the system's service, whose user is nobody and has no home but that
+    return SYSTEM_FILE if "STATE_DIRECTORY" in os.environ else usual_files()[0]
 
 
 def _count(request: Request, name: str) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -134,10 +136,51 @@ def test_a_file_keeps_its_group_by_which_a_service_reads_it(tmp_path):
     assert (file.stat().st_gid, stat.S_IMODE(file.stat().st_mode)) == (65_534, 0o640)
 
 
+def test_what_root_writes_for_a_user_is_the_users(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root can write for others")
+    os.chown(tmp_path, 65_534, 65_534)
+    file = tmp_path / ".config" / "chimed" / "config.yaml"
+    save_threshold(file, 0, "activate", 0.3)
+    assert {path.stat().st_uid for path in (file, file.parent, file.parent.parent)} == {65_534}
+
+
+AS_A_USER = """
+import os, sys
+from pathlib import Path
+from daemon.configedit import save_threshold
+os.setgroups([]); os.setgid(60001); os.setuid(60001)
+save_threshold(Path(sys.argv[1]), 0, "activate", 0.3)
+"""
+
+
+@pytest.mark.parametrize(("mode", "works"), [(0o644, True), (0o640, False)])
+def test_a_group_that_cannot_be_kept_matters_only_where_it_may_more_than_others(tmp_path, mode, works):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file to any group")
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        path.chmod(0o755)
+    folder = tmp_path / "home"
+    folder.mkdir()
+    file = folder / "config.yaml"
+    file.write_text("words: [{word: activate}]\n")
+    file.chmod(mode)
+    os.chown(folder, 60_001, 60_001)
+    os.chown(file, 60_001, 0)
+    done = subprocess.run([sys.executable, "-c", AS_A_USER, str(file)], capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) is works, done.stderr
+    assert works or "Operation not permitted" in done.stderr
+    assert ("threshold" in file.read_text()) is works
+
+
 def test_the_systems_file_is_one_that_its_service_can_read(tmp_path, monkeypatch):
     file = tmp_path / "etc" / "chimed" / "config.yaml"
     monkeypatch.setattr("daemon.configedit.SYSTEM_FILE", file)
-    save_threshold(file, 0, "activate", 0.3)
+    before = os.umask(0o077)
+    try:
+        save_threshold(file, 0, "activate", 0.3)
+    finally:
+        os.umask(before)
     assert [stat.S_IMODE(path.stat().st_mode) for path in (file.parent, file)] == [0o755, 0o644]
 
 

@@ -1,5 +1,6 @@
 """Tasks are computed by processes; an error or a death among them ends it, and none is left behind."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -10,6 +11,8 @@ import pytest
 from training.crew import in_parallel
 from training.errors import TrainingError
 
+FULL = 77
+
 
 def worker(deadly: int, wrong: int) -> Callable[[int], int]:
     """Squares; one task kills the process, one is an error."""
@@ -19,6 +22,8 @@ def worker(deadly: int, wrong: int) -> Callable[[int], int]:
             os.kill(os.getpid(), signal.SIGKILL)
         if task == wrong:
             raise TrainingError(f"no {task}")
+        if task == FULL:
+            raise OSError(errno.ENOSPC, "No space left on device", "a/file")
         return task * task
 
     return work
@@ -40,6 +45,11 @@ def test_an_error_of_a_worker_arrives() -> None:
     with pytest.raises(TrainingError, match=r"^no 1$"):
         list(in_parallel(worker, (9, 1), range(4), 2))
     assert not multiprocessing.active_children()
+
+
+def test_a_full_disk_is_said() -> None:
+    with pytest.raises(TrainingError, match=r"^a/file: No space left on device$"):
+        list(in_parallel(worker, (9, 9), [1, FULL, 2], 2))
 
 
 def test_a_caller_that_wants_no_more_stops_them() -> None:

@@ -30,6 +30,7 @@ from soundserver import SoundServer, private
 from daemon import config, rolling
 from daemon.client import ControlError, ask
 from daemon.rolling import ONE, SHOWN_BINS, Seen
+from daemon.view import file_to_be
 from model import modelfile
 from model.detector import Detector
 from model.frontend import CLIP, SAMPLE_RATE, STEP, STRIDE
@@ -448,6 +449,16 @@ def test_it_is_the_daemons_file_that_is_made_wherever_the_monitor_would_look(tmp
         assert not (tmp_path / "elsewhere").exists()
     finally:
         chimed.stop()
+
+
+def test_the_systems_service_reads_the_systems_file(monkeypatch):
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    assert file_to_be() == config.usual_files()[0]
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/chimed")  # as systemd sets it, since the unit has one
+    assert file_to_be() == config.SYSTEM_FILE
+    units = Path(__file__).parent.parent / "systemd"
+    assert "StateDirectory=" in (units / "chimed-system.service").read_text()
+    assert "StateDirectory=" not in (units / "chimed.service").read_text()
 
 
 def test_who_saw_another_daemon_before_is_told_everything(tmp_path, folder):

@@ -16,7 +16,7 @@ from model.extras import install
 from training import kokoro
 from training.engines import Utterance, Voice, find_voices, shares
 from training.errors import TrainingError
-from training.speak import MANIFEST, draw, sentences, speak, speak_all, trim
+from training.speak import MANIFEST, ORDER, draw, sentences, speak, speak_all, trim
 
 needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
 needs_festival = pytest.mark.skipif(not shutil.which("text2wave"), reason="festival is not installed")
@@ -96,6 +96,10 @@ def test_what_was_said_before_in_a_folder_is_not_taken_for_something_else(tmp_pa
     with pytest.raises(TrainingError, match=r"00000\.flac: here something else was said before"):
         speak_all(two, tmp_path, "test")
     assert (tmp_path / "00000.flac").read_bytes() == sound
+    (tmp_path / ORDER).unlink()  # as folders of an older version lack it
+    assert speak_all(one, tmp_path, "test") == 0
+    with pytest.raises(TrainingError, match="something else was said before"):
+        speak_all(two, tmp_path, "test")
     (tmp_path / "00000.flac").unlink()
     assert speak_all(two, tmp_path, "test") == 0
 

@@ -83,7 +83,12 @@ class Folders:
         speech = corpus.load(self.speech, self.cache, "speech")
         noise = corpus.load(self.noise, self.cache, "noise")
         heard = phones.texts([speech], self.says)
+        everything = {clip.path for clip in speech.clips}
         speech = without(speech, heard, [self.word])
+        # what is known to say the word counts against it nowhere, also where the same folder stands among the spoken
+        if left_out := everything - {clip.path for clip in speech.clips}:
+            kept = [clip for clip in spoken.clips if clip.path not in left_out]
+            spoken = corpus.Corpus(spoken.pool, kept, spoken.problems)
         tracks: dict[str, phones.Track] = {}
         if word:
             texts = phones.texts([spoken]) | heard | {clip.path: word for clip in whole.clips}

@@ -101,6 +101,8 @@ def _serve(new_worker: Callable[..., Callable[[int], T]], arguments: tuple[Any, 
             answer: tuple[T | None, TrainingError | None] = (work(task), None)
         except TrainingError as error:
             answer = (None, error)
+        except OSError as error:  # a full disk
+            answer = (None, TrainingError(f"{error.filename or 'a worker process'}: {error.strerror or error}"))
         try:
             connection.send(answer)
         except OSError:

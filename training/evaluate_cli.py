@@ -132,7 +132,7 @@ def _choose(evaluation: Evaluation, fa_per_hour: float) -> Point:
 
     chosen = evaluation.choose(fa_per_hour)
     hours = sum(stream.hours for stream in evaluation.streams if stream.name == "speech")
-    if not fa_per_hour or can_tell(fa_per_hour, hours):  # never in this sound, 0, is seen in any
+    if can_tell(fa_per_hour, hours):
         return chosen
     print(  # noqa: T201
         f"in {60 * hours:.0f} min of speech nobody can see whether it fires more than {fa_per_hour:g} times an hour, "

@@ -160,12 +160,23 @@ def _order(utterances: Sequence[Utterance], folder: Path) -> None:
     """Note what shall be said, unless something else was said here already."""
     note = folder / ORDER
     lines = [json.dumps(asdict(utterance)) for utterance in utterances]
-    before = note.read_text(encoding="utf-8").splitlines() if note.exists() else []
+    before = note.read_text(encoding="utf-8").splitlines() if note.exists() else _said(folder, len(lines))
     for path in folder.glob("[0-9]" * 5 + ".flac"):
         if (number := int(path.stem)) >= len(lines) or lines[number : number + 1] != before[number : number + 1]:
             raise TrainingError(f"{path}: here something else was said before; remove {folder}, or name another folder")
     with whole(note) as partial:
         partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _said(folder: Path, count: int) -> list[str]:
+    """By the manifest what was said, as in the note, which older folders lack."""
+    said = [""] * count
+    manifest = folder / MANIFEST
+    for line in manifest.read_text(encoding="utf-8").splitlines() if manifest.exists() else []:
+        entry = json.loads(line)
+        if (number := int(entry.pop("file").partition(".")[0])) < count:
+            said[number] = json.dumps(entry)
+    return said
 
 
 def speak_corpus(

@@ -17,8 +17,8 @@ CAREFUL = 0.9
 
 
 def can_tell(fa_per_hour: float, hours: float) -> bool:
-    """Whether in so much speech it can be seen if a wish for false accepts is kept to."""
-    return fa_per_hour * hours >= ENOUGH
+    """Whether in so much speech it can be seen if a wish for false accepts is kept to; 0, never in it, always can."""
+    return not fa_per_hour or fa_per_hour * hours >= ENOUGH
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Stopping:
 
     def can_judge(self, entry: Mapping[str, Any]) -> bool:
         """Whether there is speech enough to tell one measurement, what `fit.measure` gives, from another."""
-        return can_tell(self.fa_per_hour, float(entry["speech_hours"]))
+        return bool(self.fa_per_hour * entry["speech_hours"] >= ENOUGH)
 
 
 def score(entry: Mapping[str, Any], fa_per_hour: float) -> float:

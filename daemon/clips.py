@@ -226,7 +226,8 @@ class ClipWriter:
             self._thread.join(max(0.0, self._stopped + LAST_CLIPS - time.monotonic()))
 
     def _work(self) -> None:
-        while job := self._jobs.get():
+        # a queue that was full at the stop had no room for the end either
+        while not (self._stopped and self._jobs.empty()) and (job := self._jobs.get()):
             path = job.ticket.path
             if job.about is None and not path:
                 continue  # it could not be kept, and that was said

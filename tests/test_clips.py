@@ -219,6 +219,22 @@ def test_a_disk_that_hangs_holds_nothing_up_and_fills_no_memory(tmp_path, caplog
     assert QUEUE <= len(names(tmp_path / "clips")) / 2 <= QUEUE + 1
 
 
+def test_a_writer_that_was_stopped_while_its_queue_was_full_ends_with_it(tmp_path):
+    """As at a reload, after which another one writes."""
+    folder = StuckFolder(tmp_path / "clips")
+    writer = ClipWriter(folder)
+    writer.save(NOISE, about(0))
+    assert folder.begun.wait(30)
+    for number in range(1, QUEUE + 2):
+        writer.save(NOISE, about(number))
+    thread = writer._thread
+    writer.stop()
+    folder.go_on.set()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert len(names(tmp_path / "clips")) == 2 * (QUEUE + 1)
+
+
 # near misses
 
 MODEL = tone_model()

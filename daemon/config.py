@@ -16,7 +16,7 @@ from daemon.errors import ConfigError, UsageError
 from daemon.hooks import Hook
 from daemon.logs import LEVELS
 from daemon.wyoming_options import ARBITRATION, CHOICES, IDLE, NAME, STREAMS, Options, check
-from daemon.yamlfile import Value, read, suggest
+from daemon.yamlfile import Value, mode_of, read, suggest
 from model.frontend import CLIP, SAMPLE_RATE
 from model.gate import MAX_STEPS
 from model.modelfile import shipped
@@ -120,9 +120,7 @@ def usual_files() -> list[Path]:
 
 def _is_there(file: Path) -> bool:
     try:
-        return stat.S_ISREG(file.stat().st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+        return stat.S_ISREG(mode_of(file))
     except OSError as error:  # better said than passed over: it may say what to listen for
         raise ConfigError(f"{file}: {error.strerror}") from error
 

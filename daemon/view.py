@@ -32,6 +32,8 @@ class View:
     def window(self, request: Request, recent: list[dict[str, Any]]) -> dict[str, Any]:
         """The state, and what is new: columns, posteriors, the words and the recent detections if they changed."""
         service, settings = self._service, self._reloader.settings
+        if _count(request, "instance") != self._instance:
+            request = {}  # what it saw was another chimed's
         if service.plan is not self._plan:
             self._plan, self._plans = service.plan, self._plans + 1
         answer: dict[str, Any] = {
@@ -46,12 +48,11 @@ class View:
             "detections": service.detections,
         }
         seen: rolling.Seen | None = rolling.Seen(*(_count(request, name) for name in ("origin", "columns", "steps")))
-        stranger = _count(request, "instance") != self._instance
-        if stranger or _count(request, "plan") != self._plans:
+        if _count(request, "plan") != self._plans:
             answer["words"] = self._words()
             answer["config"] = str(settings.file.resolve() if settings.file else file_to_be())
             seen = None  # other words have other posteriors, all through the window
-        if stranger or _count(request, "detections") != service.detections:
+        if _count(request, "detections") != service.detections:
             answer["last"] = recent
         return answer | rolling.news(service.detector, service.origin, seen)
 

@@ -34,6 +34,14 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
 
 
+def mode_of(path: Path) -> int:
+    """The mode of what lies at a path, 0 for nothing. Raises OSError where that cannot be seen."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
 @dataclass(frozen=True)
 class Value:
     """One node of a YAML file. path: its key's path, such as ``words[0].threshold``.
@@ -166,9 +174,7 @@ class Value:
         """A path and the mode of what is there, 0 for nothing."""
         path = self.path_here()
         try:
-            return path, path.stat().st_mode
-        except (FileNotFoundError, NotADirectoryError):
-            return path, 0
+            return path, mode_of(path)
         except (OSError, ValueError) as error:  # a folder that may not be entered, a name too long, a null character
             self.fail(f"{path}: {getattr(error, 'strerror', None) or error}")
 

@@ -418,37 +418,36 @@ def thresholds(status: dict) -> list[float]:
     return [word["threshold"] for word in status["words"]]
 
 
-def test_saving_without_a_configuration_makes_one(tmp_path, folder):
-    variables = user_environment(tmp_path)
-    chimed = Chimed(["run", "--input", folder / "tones.wav", "--no-chime"], variables, subprocess.DEVNULL)
+@contextlib.contextmanager
+def daemon_of(variables: dict[str, str], folder: Path, *options: object) -> Iterator[tuple[Chimed, Path]]:
+    """A daemon that hears the folder's recording, with these options and variables, and its socket."""
+    chimed = Chimed(["run", "--input", folder / "tones.wav", "--no-chime", *options], variables, subprocess.DEVNULL)
     try:
         chimed.wait_for("listening to")
-        path = Path(variables["XDG_RUNTIME_DIR"]) / "chimed" / "control.sock"
-        with monitor(variables) as address:
-            one = Running(tmp_path, path, chimed, variables, address)
-            file = Path(variables["HOME"], ".config/chimed/config.yaml")
-            assert saved(one, "activate", 0.91) == {"file": str(file)}
-            assert file.read_text() == "words:\n  - word: activate\n    threshold: 0.91\n"
-            assert thresholds(one.status()) == [0.91]
-            assert "does not listen for" in saved(one, "beep", 0.5)["error"]
+        yield chimed, Path(variables["XDG_RUNTIME_DIR"]) / "chimed" / "control.sock"
     finally:
         chimed.stop()
+
+
+def test_saving_without_a_configuration_makes_one(tmp_path, folder):
+    variables = user_environment(tmp_path)
+    with daemon_of(variables, folder) as (chimed, path), monitor(variables) as address:
+        one = Running(tmp_path, path, chimed, variables, address)
+        file = Path(variables["HOME"], ".config/chimed/config.yaml")
+        assert saved(one, "activate", 0.91) == {"file": str(file)}
+        assert file.read_text() == "words:\n  - word: activate\n    threshold: 0.91\n"
+        assert thresholds(one.status()) == [0.91]
+        assert "does not listen for" in saved(one, "beep", 0.5)["error"]
 
 
 def test_it_is_the_daemons_file_that_is_made_wherever_the_monitor_would_look(tmp_path, folder):
     variables = user_environment(tmp_path)
-    chimed = Chimed(["run", "--input", folder / "tones.wav", "--no-chime"], variables, subprocess.DEVNULL)
-    try:
-        chimed.wait_for("listening to")
-        path = Path(variables["XDG_RUNTIME_DIR"]) / "chimed" / "control.sock"
-        elsewhere = variables | {"XDG_CONFIG_HOME": str(tmp_path / "elsewhere")}
-        with monitor(elsewhere) as address:
-            one = Running(tmp_path, path, chimed, variables, address)
-            assert saved(one, "activate", 0.91) == {"file": variables["HOME"] + "/.config/chimed/config.yaml"}
-            assert thresholds(one.status()) == [0.91]
-        assert not (tmp_path / "elsewhere").exists()
-    finally:
-        chimed.stop()
+    elsewhere = variables | {"XDG_CONFIG_HOME": str(tmp_path / "elsewhere")}
+    with daemon_of(variables, folder) as (chimed, path), monitor(elsewhere) as address:
+        one = Running(tmp_path, path, chimed, variables, address)
+        assert saved(one, "activate", 0.91) == {"file": variables["HOME"] + "/.config/chimed/config.yaml"}
+        assert thresholds(one.status()) == [0.91]
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_the_systems_service_reads_the_systems_file(monkeypatch):
@@ -464,23 +463,17 @@ def test_the_systems_service_reads_the_systems_file(monkeypatch):
 def test_who_saw_another_daemon_before_is_told_everything(tmp_path, folder):
     """A page that was hidden while chimed was restarted with other words."""
     variables = user_environment(tmp_path)
-    path = Path(variables["XDG_RUNTIME_DIR"]) / "chimed" / "control.sock"
+    file = tmp_path / "config.yaml"
     known: dict = {}
     for words in (["activate"], ["activate", "computer"]):
-        config = tmp_path / "config.yaml"
-        config.write_text(f"words: [{', '.join('{word: ' + word + '}' for word in words)}]")
-        command = ["run", "--input", folder / "tones.wav", "--no-chime", "--config", config]
-        chimed = Chimed(command, variables, subprocess.DEVNULL)
-        try:
-            chimed.wait_for("listening to")
+        file.write_text(f"words: [{', '.join('{word: ' + word + '}' for word in words)}]")
+        with daemon_of(variables, folder, "--config", file) as (_, path):
             answer = ask(path, "window", **known)
             assert [entry["word"] for entry in answer["words"]] == words
             assert "last" in answer
             known = {name: answer[name] for name in ("instance", "origin", "plan", "detections")}
             known |= {"columns": answer["columns"][0], "steps": answer["steps"][0]}
             assert "words" not in ask(path, "window", **known)
-        finally:
-            chimed.stop()
 
 
 @pytest.mark.parametrize("option", ["--threshold", "--model"])
@@ -488,18 +481,11 @@ def test_what_the_command_line_says_is_not_written_over(tmp_path, folder, option
     variables = user_environment(tmp_path)
     options = {"--threshold": ["--threshold", "0.3"], "--model": ["--model", folder / "beep.npz"]}[option]
     word = {"--threshold": "activate", "--model": "beep"}[option]
-    chimed = Chimed(["run", "--input", folder / "tones.wav", "--no-chime", *options], variables, subprocess.DEVNULL)
-    try:
-        chimed.wait_for("listening to")
-        path = Path(variables["XDG_RUNTIME_DIR"]) / "chimed" / "control.sock"
+    with daemon_of(variables, folder, *options) as (chimed, path):
         with monitor(variables) as address:
-            assert (
-                f"started with {option}"
-                in saved(Running(tmp_path, path, chimed, variables, address), word, 0.9)["error"]
-            )
+            one = Running(tmp_path, path, chimed, variables, address)
+            assert f"started with {option}" in saved(one, word, 0.9)["error"]
         assert not Path(variables["HOME"], ".config").exists()
-    finally:
-        chimed.stop()
 
 
 def test_a_configuration_that_is_broken_by_now_is_not_touched(running):

@@ -18,6 +18,7 @@ from model.modelfile import Model
 from training.corpus import Int16Array
 from training.errors import TrainingError
 from training.rates import Rate
+from training.stopping import CAREFUL, can_tell
 from training.trials import Recording, Stream, Trial, condition, score_stream, score_words
 
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98)
@@ -195,6 +196,19 @@ class Evaluation:
         Raises TrainingError if even the highest one does.
         """
         return choose([self.at(threshold) for threshold in CANDIDATES], fa_per_hour)
+
+    def careful(self, threshold: float, fa_per_hour: float, speech: str = "speech") -> tuple[float, str]:
+        """What to take in the place of a chosen threshold, and why, where there is too little speech to choose by.
+
+        speech: what to call it. The reason is empty where there is enough.
+        """
+        hours = sum(stream.hours for stream in self.streams if stream.name == "speech")
+        if can_tell(fa_per_hour, hours):
+            return threshold, ""
+        return max(threshold, CAREFUL), (
+            f"in {60 * hours:.0f} min of {speech} nobody can see whether it fires more than {fa_per_hour:g} times an "
+            f"hour, so the threshold is {CAREFUL:g} at least; `chimed-train download` gets hours of speech"
+        )
 
     def misses_at(self, fa_per_hour: float) -> Point | None:
         """The figures where it fires as seldom as that; None if it always fires more often."""

@@ -128,18 +128,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _choose(evaluation: Evaluation, fa_per_hour: float) -> Point:
     """For --set-threshold; a careful one, which is said, where there is not speech enough. Raises TrainingError."""
-    from training.stopping import CAREFUL, can_tell
-
-    chosen = evaluation.choose(fa_per_hour)
-    hours = sum(stream.hours for stream in evaluation.streams if stream.name == "speech")
-    if can_tell(fa_per_hour, hours):
-        return chosen
-    print(  # noqa: T201
-        f"in {60 * hours:.0f} min of speech nobody can see whether it fires more than {fa_per_hour:g} times an hour, "
-        f"so the threshold is {CAREFUL:g} at least; `chimed-train download` gets hours of speech",
-        file=sys.stderr,
-    )
-    return evaluation.at(max(chosen.threshold, CAREFUL))
+    threshold, why = evaluation.careful(evaluation.choose(fa_per_hour).threshold, fa_per_hour)
+    if why:
+        print(why, file=sys.stderr)  # noqa: T201
+    return evaluation.at(threshold)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -26,7 +26,6 @@ from training.phones import WITHOUT, can_align, texts
 from training.progress import duration, travel
 from training.speak import VARIED, VARIED_OTHERS, speak_corpus, vocabulary_of
 from training.steps import Result, Steps, stamp
-from training.stopping import CAREFUL, can_tell
 from training.trials import recordings
 from training.whole import whole
 from training.without import without
@@ -283,22 +282,18 @@ def _measure(
 
     def measure(folder: Path) -> Result:
         development = _evaluate(order, folders, model, "dev")
-        chosen, wish = model.threshold, f"{order.fa_per_hour:g} times an hour"
+        chosen = model.threshold
         if development.streams:
             try:
                 chosen = development.choose(order.fa_per_hour).threshold
             except TrainingError:
                 chosen = CANDIDATES[-1]
+                wish = f"{order.fa_per_hour:g} times an hour"
                 tqdm.write(f"it fires more than {wish} at any threshold: the highest is taken")
-        said = list(notes)
-        hours = sum(stream.hours for stream in development.streams if stream.name == "speech")
-        if not can_tell(order.fa_per_hour, hours):
-            chosen = max(chosen, CAREFUL)
-            said.append(
-                f"in {60 * hours:.0f} min of development speech nobody can see whether it fires more than {wish}, so "
-                f"the threshold is {CAREFUL:g} at least; `chimed-train download` gets hours of speech"
-            )
-            tqdm.write(said[-1])
+        chosen, why = development.careful(chosen, order.fa_per_hour, "development speech")
+        said = [*notes, why] if why else notes
+        if why:
+            tqdm.write(why)
         test = _evaluate(order, folders, replace(model, threshold=chosen), "test")
         measured = {
             "split": "test",

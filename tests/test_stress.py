@@ -61,6 +61,29 @@ def test_what_lies_under_the_word_is_so_much_softer(rng) -> None:
     assert active_level(scene.samples[:first]) == pytest.approx(active_level(WORD) - stress.NOISE_DB, abs=0.7)
 
 
+def test_babble_is_so_many_people_at_once_each_as_loud(monkeypatch) -> None:
+    monkeypatch.setattr(stress, "TALKERS", 3)
+    count = 12 * SAMPLE_RATE
+    t = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
+    pitches = (300, 500, 700)
+    levels = (300, 3_000, 12_000)
+    tones = [
+        (level * np.sin(2 * np.pi * pitch * t)).astype(np.int16) for level, pitch in zip(levels, pitches, strict=True)
+    ]
+    babble = stress.babble([Recording(tone) for tone in tones], count, 4)
+    assert len(babble) == count
+    assert active_level(babble) == pytest.approx(stress.SOUND_DBFS, abs=0.5)
+    # each talker says each recording once in nine seconds, so each pitch is there three times in them, as loud
+    spectrum = np.abs(np.fft.rfft(babble[: 9 * SAMPLE_RATE]))
+    near = [spectrum[9 * pitch - 20 : 9 * pitch + 21] for pitch in pitches]
+    energy = np.array([np.sum(part**2) for part in near])
+    assert energy.max() < 6 * energy.min()  # two talkers in step add up; the levels as recorded are 1600 apart
+    # and never is it one of them alone
+    for start in range(0, count, SAMPLE_RATE):
+        assert active_level(babble[start : start + SAMPLE_RATE]) > stress.SOUND_DBFS - 6
+    np.testing.assert_array_equal(babble, stress.babble([Recording(tone) for tone in tones], count, 4))
+
+
 def test_levels_clipping_bandwidth_and_halves() -> None:
     assert active_level(stress.at_level(WORD, -40)) == pytest.approx(-40, abs=0.3)
     clipped = stress.overdriven(np.random.default_rng(2).normal(0, 1000, 44_100).astype(np.int16))
@@ -127,6 +150,12 @@ def test_it_says_what_a_model_hears_and_what_it_takes_for_the_word() -> None:
     assert lines["“another tone”"].rate.count == 0
     assert lines["digital silence"].rate.count == 0
     assert lines["digital silence"].rate.total == pytest.approx(1 / 60)
+    assert lines["6 people talk at once, 10 dB below"].rate.count == 3
+    assert (lines["6 people talk at once"].kind, lines["6 people talk at once"].rate.count) == ("hours", 0)
+    # they say the word, too
+    crowd = stress.Sounds(words=[Recording(WORD)], speech=[Recording(np.concatenate([OTHER, WORD]))])
+    (talk,) = (line for line in stress.stress(tone_model(), crowd, minutes=0) if line.title == "6 people talk at once")
+    assert talk.rate.count > 0
 
 
 def test_the_command_prints_tables_or_json(tmp_path: Path, capsys) -> None:

@@ -33,7 +33,9 @@ NOISE_DB = 10.0  # of the word above what is under it
 QUIET_LEVEL = -40.0  # dBFS, of someone far away
 CLIPPED = 95  # percentile of the samples that reaches full scale
 PACE = 1.3  # times as fast, or as slow
-SOUND_MINUTES = 10  # of which one is made, and repeated
+SOUND_MINUTES = 10  # of which one is made, and repeated; of babble all
+SOUND_DBFS = -30.0
+TALKERS = 6  # of babble: no single one is understood any more
 
 Span = tuple[int, int]  # first sample of a word, the one after its last
 Make = Callable[[Int16Array, np.random.Generator], "Scene"]
@@ -72,6 +74,8 @@ def stress(model: Model, sounds: Sounds, minutes: float = 60.0, seed: int = 0) -
     words = [word_in(recording.samples) for recording in sounds.words]
 
     made = made_up_sounds(seed)
+    if sounds.speech:
+        made[f"{TALKERS} people talk at once"] = babble(sounds.speech, SOUND_MINUTES * 60 * SAMPLE_RATE, seed)
     for title, make in situations(sounds, made):
         # the same generator for each word, whatever was measured before
         scenes = (make(word, np.random.default_rng([seed, number])) for number, word in enumerate(words))
@@ -84,7 +88,7 @@ def stress(model: Model, sounds: Sounds, minutes: float = 60.0, seed: int = 0) -
         fired = [bool(firings(spotter, [room.samples])) for room in bar(rooms, title, "sound")]
         yield Line(title, "fired", Rate(sum(fired), len(fired)))
     for title, sound in made.items():
-        count = len(firings(spotter, itertools.repeat(sound, SOUND_MINUTES)))
+        count = len(firings(spotter, np.split(lasting(sound), SOUND_MINUTES)))
         yield Line(title, "hours", Rate(count, SOUND_MINUTES / 60))
     if minutes and (sounds.speech or sounds.noise):
         yield after_long(spotter, words, [*sounds.speech, *sounds.noise], minutes, seed)
@@ -115,8 +119,8 @@ def situations(sounds: Sounds, made: Mapping[str, Int16Array]) -> Iterator[tuple
         yield f"{source}, {NOISE_DB:g} dB below", partial(over, noises)
     for title, sound in made.items():
         if sound.any():
-            whole = np.resize(sound, SOUND_MINUTES * len(sound))  # so long for one situation only
-            yield f"{title}, {NOISE_DB:g} dB below", partial(over, [Recording(whole)])
+            # so long for one situation only
+            yield f"{title}, {NOISE_DB:g} dB below", partial(over, [Recording(lasting(sound))])
 
 
 def alone(change: Callable[[Int16Array], Int16Array]) -> Make:
@@ -211,7 +215,7 @@ def over(sounds: Sequence[Recording], word: Int16Array, rng: np.random.Generator
 
 
 def made_up_sounds(seed: int) -> dict[str, Int16Array]:
-    """A minute each of silence, a quiet room, white noise, mains hum and clapping; the last three at -30 dBFS."""
+    """A minute each of silence, a quiet room, white noise, mains hum and clapping; the last three at `SOUND_DBFS`."""
     rng = np.random.default_rng(seed)
     white, *_, hum, _ = colours(rng, 60)
     claps = np.zeros(60 * SAMPLE_RATE, np.float32)
@@ -225,8 +229,31 @@ def made_up_sounds(seed: int) -> dict[str, Int16Array]:
         "a quiet room": to_int16(background(len(claps), QUIET_DBFS, rng)),
     }
     for title, sound in {"white noise": white, "mains hum": hum, "clapping": claps}.items():
-        sounds[title] = at_level(to_int16(0.3 * FULL_SCALE * sound / np.abs(sound).max()), -30)
+        sounds[title] = at_level(to_int16(0.3 * FULL_SCALE * sound / np.abs(sound).max()), SOUND_DBFS)
     return sounds
+
+
+def lasting(sound: Int16Array) -> Int16Array:
+    """`SOUND_MINUTES` of it, which is repeated where it is shorter."""
+    return np.resize(sound, SOUND_MINUTES * 60 * SAMPLE_RATE)
+
+
+def babble(speech: Sequence[Recording], samples: int, seed: int) -> Int16Array:
+    """So much of `TALKERS` people who talk at once, each as loud as the others, at `SOUND_DBFS` together.
+
+    Each says the recordings in an order of their own, without a pause.
+    """
+    rng = np.random.default_rng(seed)
+    mix = np.zeros(samples, np.float32)
+    for _ in range(TALKERS):
+        at = 0
+        for number in itertools.cycle(rng.permutation(len(speech))):
+            said = at_level(speech[int(number)].samples, SOUND_DBFS)[: samples - at]
+            mix[at : at + len(said)] += said
+            at += len(said)
+            if at == samples:
+                break
+    return at_level(to_int16(mix), SOUND_DBFS)
 
 
 def after_long(

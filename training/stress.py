@@ -241,17 +241,20 @@ def lasting(sound: Int16Array) -> Int16Array:
 def babble(speech: Sequence[Recording], samples: int, seed: int) -> Int16Array:
     """So much of `TALKERS` people who talk at once, each as loud as the others, at `SOUND_DBFS` together.
 
-    Each says the recordings in an order of their own, without a pause.
+    Each says the recordings in an order of their own, without a pause, from somewhere in the first one on: of a single
+    recording, too, no two say the same at once.
     """
     rng = np.random.default_rng(seed)
     mix = np.zeros(samples, np.float32)
     for _ in range(TALKERS):
-        at = 0
-        for number in itertools.cycle(rng.permutation(len(speech))):
-            said = at_level(speech[int(number)].samples, SOUND_DBFS)[: samples - at]
-            mix[at : at + len(said)] += said
-            at += len(said)
-            if at == samples:
+        order = rng.permutation(len(speech))
+        at = -int(rng.integers(len(speech[int(order[0])].samples)))
+        for number in itertools.cycle(order):
+            said = at_level(speech[int(number)].samples, SOUND_DBFS)[max(0, -at) :]
+            begin = max(0, at)
+            mix[begin : begin + len(said)] += said[: samples - begin]
+            at = begin + len(said)
+            if at >= samples:
                 break
     return at_level(to_int16(mix), SOUND_DBFS)
 

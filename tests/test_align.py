@@ -47,6 +47,15 @@ def test_one_that_was_interrupted_goes_on_where_it_was(tmp_path) -> None:
     assert sorted(log.read_text().split()) == [str(number) for number in range(8) if number != 3]
 
 
+def test_in_a_log_a_bar_is_few_lines_and_none_where_there_is_nothing_to_do(tmp_path, capfd) -> None:
+    train(tmp_path / "cache", tmp_path / "log", 1)  # 0.4 s of work, in eight pieces
+    lines = capfd.readouterr().err.split("\r")
+    assert len(lines) <= 3
+    assert "8/8" in lines[-1]
+    train(tmp_path / "cache", tmp_path / "log", 1)
+    assert capfd.readouterr().err == ""
+
+
 def late(task: int) -> int:
     """The first is done last."""
     time.sleep(0.3 if task == 0 else 0)

@@ -20,6 +20,7 @@ from model.frontend import SAMPLE_RATE
 from training.corpus import Int16Array, name_of, read
 from training.crew import in_parallel
 from training.errors import TrainingError
+from training.progress import interval
 from training.taking_turns import wait_for_turn
 from training.transcripts import spell, transcripts
 from training.whole import whole
@@ -148,8 +149,11 @@ def fill(tasks: Mapping[Path, Any], work: Callable[[Any], Any], jobs: int, title
             folder.mkdir(parents=True, exist_ok=True)
             wait_for_turn(locks.enter_context((folder / _LOCK).open("ab")), title)
         missing = [(file, task, work) for file, task in tasks.items() if not file.exists()]
-        for _ in tqdm(in_processes(_write, missing, jobs), total=len(missing), desc=title, unit=unit):
-            pass
+        if missing:
+            # not `progress.bar`: this may be any part of a step
+            done = in_processes(_write, missing, jobs)
+            for _ in tqdm(done, total=len(missing), desc=title, unit=unit, mininterval=interval()):
+                pass
 
 
 def _write(entry: tuple[Path, Any, Callable[[Any], Any]]) -> None:

@@ -49,7 +49,7 @@ def moments(model: Model, speech: Corpus, clips: Sequence[Clip], cache: Path) ->
         own = stamp.copy()
         own.update(repr([(clip.path, clip.start) for clip in batch]).encode())
         tasks[cache / f"near-{own.hexdigest()[:16]}.json"] = (model, speech.pool, batch)
-    fill(tasks, _highest, os.cpu_count() or 1, "near the word", f"x{_AT_ONCE}")
+    fill(tasks, _highest, os.cpu_count() or 1, "near the word", f"{_AT_ONCE} recordings")
     found = [Moment(*entry) for file in tasks for entry in json.loads(file.read_text())]
     return [moment for moment in found if moment.score >= LEAST]
 

@@ -72,7 +72,7 @@ def tracks(texts: dict[str, str], cache: Path, jobs: int, title: str = "phones")
         by_folder.setdefault(Path(path).parent, []).append((path, texts[path]))
     batches = [some[at : at + _AT_ONCE] for some in by_folder.values() for at in range(0, len(some), _AT_ONCE)]
     tasks = {cache / f"phones-{cache_key(batch, _FORMAT)}.json": batch for batch in batches}
-    fill(tasks, _align, jobs, title, f"x{_AT_ONCE}")
+    fill(tasks, _align, jobs, title, f"{_AT_ONCE} recordings")
     found: dict[str, Track] = {}
     for file in tasks:
         for path, phones in json.loads(file.read_text()).items():

@@ -87,6 +87,11 @@ def travel(journey: Journey | None) -> None:
     _journey.set(journey)
 
 
+def interval() -> float:
+    """Seconds from one line of a bar to the next: a log wants fewer than a terminal."""
+    return 1 if sys.stderr.isatty() else 20
+
+
 def bar(
     items: Iterable[T], title: str, unit: str, total: int | None = None, part: tuple[float, float] = (0.0, 1.0)
 ) -> Iterator[T]:
@@ -94,11 +99,9 @@ def bar(
     journey = _journey.get()
     if total is None and isinstance(items, Sized):
         total = len(items)
-    # a log wants fewer lines than a terminal
-    interval = 1 if sys.stderr.isatty() else 20
     if journey:
         journey.found(part[0])
-    with tqdm(total=total, desc=title, unit=unit, mininterval=interval) as shown:
+    with tqdm(total=total, desc=title, unit=unit, mininterval=interval()) as shown:
         for number, item in enumerate(items, 1):
             yield item
             if journey and total:

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import soxr
-from tqdm import tqdm
 
 from model.extras import install
 from model.frontend import SAMPLE_RATE
 from training.corpus import Int16Array, name_of, read
 from training.crew import in_parallel
 from training.errors import TrainingError
-from training.progress import interval
+from training.progress import bar
 from training.taking_turns import wait_for_turn
 from training.transcripts import spell, transcripts
 from training.whole import whole
@@ -150,9 +149,7 @@ def fill(tasks: Mapping[Path, Any], work: Callable[[Any], Any], jobs: int, title
             wait_for_turn(locks.enter_context((folder / _LOCK).open("ab")), title)
         missing = [(file, task, work) for file, task in tasks.items() if not file.exists()]
         if missing:
-            # not `progress.bar`: this may be any part of a step
-            done = in_processes(_write, missing, jobs)
-            for _ in tqdm(done, total=len(missing), desc=title, unit=unit, mininterval=interval()):
+            for _ in bar(in_processes(_write, missing, jobs), title, unit, len(missing), part=None):
                 pass
 
 

@@ -23,7 +23,7 @@ from training import endpoint
 from training.below import files_below
 from training.decode import Int16Array, UnusableError, active_level, decode, flaw, to_int16
 from training.errors import TrainingError
-from training.progress import interval
+from training.progress import bar
 from training.storage import explained
 from training.taking_turns import wait_for_turn
 from training.whole import whole
@@ -285,9 +285,7 @@ def _decode(
             return False
         file.truncate(0)  # what an interrupted one left
         results = zip(found, threads.map(one, found), strict=True)
-        for number, ((path, _), samples) in enumerate(
-            tqdm(results, total=len(found), desc=title, unit="file", mininterval=interval())
-        ):
+        for number, ((path, _), samples) in enumerate(bar(results, title, "file", len(found), part=None)):
             if isinstance(samples, str):
                 problems.append({"number": number, "path": str(path), "reason": samples})  # the path for who reads it
                 continue

@@ -87,24 +87,25 @@ def travel(journey: Journey | None) -> None:
     _journey.set(journey)
 
 
-def interval() -> float:
-    """Seconds from one line of a bar to the next: a log wants fewer than a terminal."""
-    return 1 if sys.stderr.isatty() else 20
-
-
 def bar(
-    items: Iterable[T], title: str, unit: str, total: int | None = None, part: tuple[float, float] = (0.0, 1.0)
+    items: Iterable[T],
+    title: str,
+    unit: str,
+    total: int | None = None,
+    part: tuple[float, float] | None = (0.0, 1.0),
 ) -> Iterator[T]:
-    """The items, with a bar. part: from which share of the current step to which."""
-    journey = _journey.get()
+    """The items, with a bar. part: from which share of the current step to which; None: of no known share."""
+    journey = _journey.get() if part else None
     if total is None and isinstance(items, Sized):
         total = len(items)
-    if journey:
+    # a log wants fewer lines than a terminal
+    interval = 1 if sys.stderr.isatty() else 20
+    if journey and part:
         journey.found(part[0])
-    with tqdm(total=total, desc=title, unit=unit, mininterval=interval()) as shown:
+    with tqdm(total=total, desc=title, unit=unit, mininterval=interval) as shown:
         for number, item in enumerate(items, 1):
             yield item
-            if journey and total:
+            if journey and part and total:
                 journey.advance(part[0] + number / total * (part[1] - part[0]))
             if shown.update() and journey:
                 shown.set_postfix_str(f"{duration(journey.left())} left in all", refresh=False)

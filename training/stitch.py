@@ -28,7 +28,7 @@ from training.choose import Chain, Chooser, Place
 from training.corpus import SPLITS, split_of
 from training.errors import TrainingError
 from training.hearing import Listener, rivals
-from training.progress import interval
+from training.progress import bar
 from training.prosody import Prosody, prosody
 from training.sound import Sound, load
 from training.splice import Clip, splice
@@ -99,7 +99,7 @@ def stitch(phrase: str, folders: Sequence[Path], output: Path, work: Path, varia
     tasks = [(order, speaker) for speaker in speakers]
     results = in_processes(_stitch_speaker, tasks, jobs)
     outcome = Outcome([], [])
-    for result in tqdm(results, total=len(tasks), desc="stitch", unit="speaker", mininterval=interval()):
+    for result in bar(results, "stitch", "speaker", len(tasks), part=None):
         outcome.clips.extend(result.clips)
         outcome.attempts.extend(result.attempts)
     for path in sorted((output / CLIPS).rglob("*"), reverse=True):

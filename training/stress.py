@@ -248,13 +248,12 @@ def babble(speech: Sequence[Recording], samples: int, seed: int) -> Int16Array:
     mix = np.zeros(samples, np.float32)
     for _ in range(TALKERS):
         order = rng.permutation(len(speech))
-        at = -int(rng.integers(len(speech[int(order[0])].samples)))
+        at, first = 0, int(rng.integers(len(speech[int(order[0])].samples)))
         for number in itertools.cycle(order):
-            said = at_level(speech[int(number)].samples, SOUND_DBFS)[max(0, -at) :]
-            begin = max(0, at)
-            mix[begin : begin + len(said)] += said[: samples - begin]
-            at = begin + len(said)
-            if at >= samples:
+            said = at_level(speech[int(number)].samples, SOUND_DBFS)[first : first + samples - at]
+            mix[at : at + len(said)] += said
+            at, first = at + len(said), 0
+            if at == samples:
                 break
     return at_level(to_int16(mix), SOUND_DBFS)
 

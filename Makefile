@@ -2,7 +2,13 @@
 BIN := .venv/bin
 RECORDING := tests/data/activate-demo.flac
 
-.PHONY: help run test lint format bench soak demo model deb clean
+# how many tests run at once, each worker a process of its own; 0: no workers, so that a debugger can be used
+PYTEST_WORKERS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores > 2 ? cores : 2)))
+# one thread, as in the daemon: the engine's matrices are so small that more of them only wait for each other;
+# loadgroup: tests that disturb each other carry one `xdist_group`, and so run on one worker, one after the other
+PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadgroup
+
+.PHONY: help run test check lint format bench soak demo model deb clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -13,22 +19,26 @@ run: ## listen to the microphone (without one: to a recording)
 	    echo "No microphone, so chimed listens to $(RECORDING) instead."; \
 	    $(BIN)/chimed run --input $(RECORDING); fi
 
-# one thread, as in the daemon: the engine's matrices are so small that more of them only wait for each other
-test: lint ## all checks: format, lint, types, tests
-	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest
+test: lint ## all checks: format, lint, types, tests (PYTEST_WORKERS=n: so many at once)
+	@scripts/setup test
+	$(PYTEST)
+
+check: lint ## format, lint, types and the unit tests: an answer in about two minutes
+	@scripts/setup check
+	$(PYTEST) -m "not slow and not integration and not packaging"
 
 deb: ## build a Debian package of chimed in dist/ (ARCH=arm64: for a Raspberry Pi)
 	@scripts/setup run
 	@scripts/deb $(ARCH)
 
-lint: ## format, lint and types alone
-	@scripts/setup test
+lint: ## format, lint and types alone; installs little
+	@scripts/setup lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 format: ## bring the sources into shape
-	@scripts/setup test
+	@scripts/setup lint
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -52,5 +62,5 @@ model: ## train a word that ships anew: WORD=activate DATA=folder of recordings 
 	PATH="$(abspath $(BIN)):$$PATH" scripts/model "$(WORD)" "$(DATA)"
 
 clean: ## remove the environment, caches and build results
-	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -44,6 +44,7 @@ def test_the_wheel_has_all_that_people_need(built):
     assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "model" / "words").glob("*.npz")} <= names
     assert {f"daemon/{path.relative_to(ROOT)}" for path in (ROOT / "systemd").iterdir()} <= names
     assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "daemon" / "assets").iterdir()} <= names
+    assert {f"{package}/py.typed" for package in ("daemon", "model", "training")} <= names  # types for who imports them
     for program in ("chimed", "chimed-train"):
         assert f"{data}/man/man1/{program}.1" in names
         assert f"{data}/bash-completion/completions/{program}" in names

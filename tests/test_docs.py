@@ -19,7 +19,11 @@ import training.cli
 from daemon import config
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+FORM = ROOT / ".github" / "ISSUE_TEMPLATE" / "bug.yml"
 PARSERS = {"chimed": daemon.cli.parser, "chimed-train": training.cli.parser}
 OPERATOR = re.compile(r"[|&;<>()]+")
 
@@ -107,7 +111,7 @@ def test_commands_are_understood(page):
                     pytest.fail(f"{page.name}: {name} {shlex.join(arguments)}")
 
 
-@page
+@pytest.mark.parametrize("page", [*PAGES, FORM], ids=lambda path: path.name)
 def test_commands_in_the_text_exist(page):
     for name, command in re.findall(r"`(chimed|chimed-train) ([a-z][a-z-]*)", prose(page.read_text())):
         assert command in subcommands(PARSERS[name]()), f"{name} {command}"
@@ -126,5 +130,11 @@ def test_settings_are_understood(page, tmp_path, monkeypatch):
 
 
 def test_the_readme_links_every_page():
-    linked = re.findall(r"\]\(docs/([\w-]+\.md)\)", (ROOT / "README.md").read_text())
-    assert {path.name for path in PAGES[1:]} <= set(linked)
+    linked = re.findall(r"\]\(((?:docs/)?[\w-]+\.md)\)", (ROOT / "README.md").read_text())
+    assert {path.relative_to(ROOT).as_posix() for path in PAGES[1:]} <= set(linked)
+
+
+def test_the_forms_on_github_link_files_that_exist():
+    for form in [FORM, *(ROOT / ".github").glob("*.md")]:
+        for path in re.findall(r"/blob/HEAD/([^)\s]+)\)", form.read_text()):
+            assert (ROOT / path).is_file(), path

@@ -30,7 +30,6 @@ NOT_RUN = {
     "chimed-train word": "takes minutes; test_word.py runs it on a small scale",
     "chimed-train speak": "speaks for minutes; test_train_cli.py has it speak less",
     "chimed-train download": "downloads 0.7 GB; test_download.py downloads three packages",
-    "chimed-train stitch": "needs transcribed speech; test_stitch.py speaks some",
     "chimed-train build": "builds for minutes; test_build.py has it build less",
     "chimed-train fit": "takes hours; test_fit.py runs it on a small scale",
     "chimed-train export": "needs a training; test_fit.py exports one",

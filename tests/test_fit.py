@@ -121,7 +121,7 @@ def test_fine_tuning_begins_where_the_model_file_ended(plan, trained, tmp_path) 
 
 def test_phones_are_learnt_beside_the_word_and_left_out_of_the_model(plan, tmp_path) -> None:
     """Every positive is called EY; the network soon knows when one sounds. The loss by events takes over half-way."""
-    pytest.importorskip("pocketsphinx", reason="PocketSphinx, the extra [stitch], is not installed")
+    pytest.importorskip("pocketsphinx", reason="PocketSphinx, the extra [align], is not installed")
     folders = PhonesKnown(
         **{name: getattr(plan.folders, name) for name in ("positives", "spoken", "speech", "noise", "cache")}
     )

@@ -12,7 +12,7 @@ from packages import DEMO, ROOT, heard, run, why_no_index
 
 import daemon
 
-EXTRAS = ("plot", "wyoming", "monitor", "train", "stitch", "cluster", "bench")
+EXTRAS = ("plot", "wyoming", "monitor", "train", "align", "cluster", "bench")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -102,4 +102,4 @@ def test_wheels_for_a_raspberry_pi_exist(extra, tmp_path):
     command = (sys.executable, "-m", "uv", "pip", "compile", "-q", "-c", ROOT / "constraints.txt", *target, *chosen)
     listed = run(*command, ROOT / "pyproject.toml", folder=tmp_path)
     assert "numpy==" in listed
-    assert ("tensorflow==" in listed) == (extra in {"train", "stitch", "cluster"})
+    assert ("tensorflow==" in listed) == (extra in {"train", "align", "cluster"})

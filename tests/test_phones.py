@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-pytest.importorskip("pocketsphinx", reason="PocketSphinx, the extra [stitch], is not installed")
+pytest.importorskip("pocketsphinx", reason="PocketSphinx, the extra [align], is not installed")
 
 from training.batches import Folders
 from training.phones import NAMES, SILENT, spoken_texts, track, tracks

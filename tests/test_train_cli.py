@@ -33,7 +33,7 @@ def test_help_imports_nothing_heavy() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.endswith("[]\n")
-    for command in ("word", "speak", "stitch", "fit", "export", "evaluate", "import"):
+    for command in ("word", "speak", "fit", "export", "evaluate", "import"):
         assert command in result.stdout
 
 

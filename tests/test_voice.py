@@ -7,7 +7,7 @@ from rawdata import vowel
 from model.frontend import SAMPLE_RATE, FloatArray
 from training.codec import CODECS, through
 from training.decode import to_int16
-from training.sound import Sound
+from training.pitch import pitch_track
 from training.voice import change_voice
 
 FORMANTS = (700.0, 1300.0, 2600.0)
@@ -16,7 +16,7 @@ VOICE = vowel(120, 1.0, FORMANTS, SAMPLE_RATE) * 32_768
 
 def pitch(samples: FloatArray) -> float:
     """Hz."""
-    return float(2 ** (np.nanmedian(Sound(to_int16(samples)).pitch) / 12))
+    return float(2 ** (np.nanmedian(pitch_track(to_int16(samples))) / 12))
 
 
 def third_formant(samples: FloatArray) -> float:

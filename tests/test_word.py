@@ -231,7 +231,6 @@ def test_make_model_takes_recordings_of_the_word_for_it_and_other_words_against_
     assert arguments.phrase == word
     assert found(arguments.positives) == positive[word]
     assert found(arguments.negatives) == {*names, "talk", "read"} - positive[word] - unclear
-    assert not arguments.speech  # the word would be stitched from it
     assert found(arguments.backgrounds) == {"cafe"}
     said = {Path(folder).name: text for folder, text in arguments.says}
     assert set(said) == set(names) - {"mycroft-not-wake-words"} - unclear

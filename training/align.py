@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +13,12 @@ import soxr
 
 from model.extras import install
 from model.frontend import SAMPLE_RATE
-from training.corpus import Int16Array, name_of, read
+from training.corpus import Int16Array
 from training.crew import in_parallel
 from training.errors import TrainingError
 from training.progress import bar
 from training.taking_turns import wait_for_turn
-from training.transcripts import spell, transcripts
+from training.transcripts import spell
 from training.whole import whole
 
 if TYPE_CHECKING:
@@ -31,46 +28,6 @@ SPHINX_RATE = 16_000  # Hz, of its acoustic model
 FRAME_SECONDS = 0.01  # of its alignments
 SILENCE = "SIL"
 _LOCK = "filling.lock"  # in the folder of the cached files
-_FORMAT = 3  # of them
-
-
-@dataclass(frozen=True)
-class Phone:
-    """A phone in a recording.
-
-    name: ARPAbet without stress, or SIL; start, end: s; badness: the mean over its frames of how much less
-    likely this phone is than the likeliest sound (log units of PocketSphinx, 0 is best); first, last:
-    whether it begins or ends its word.
-    """
-
-    name: str
-    start: float
-    end: float
-    badness: float
-    first: bool
-    last: bool
-
-    @property
-    def duration(self) -> float:
-        """In seconds."""
-        return self.end - self.start
-
-
-@dataclass(frozen=True)
-class Utterance:
-    """One recording and its phones, in order, silences included."""
-
-    path: str
-    phones: tuple[Phone, ...]
-
-
-@dataclass(frozen=True)
-class Speaker:
-    """The aligned recordings of one speaker. group: as `corpus.find` names it; left_out: reasons, counted."""
-
-    group: str
-    utterances: tuple[Utterance, ...]
-    left_out: dict[str, int]
 
 
 def new_decoder(**options: Any) -> Decoder:
@@ -78,7 +35,7 @@ def new_decoder(**options: Any) -> Decoder:
     try:
         from pocketsphinx import Decoder
     except ImportError as error:
-        raise TrainingError(f"this needs the package pocketsphinx: {install('stitch')}") from error
+        raise TrainingError(f"this needs the package pocketsphinx: {install('align')}") from error
     return Decoder(lm=None, loglevel="FATAL", **options)
 
 
@@ -89,46 +46,6 @@ def new_aligner() -> Decoder:
     wider beams than usual it follows speakers with an accent.
     """
     return new_decoder(bestpath=False, beam=1e-80, pbeam=1e-80, wbeam=1e-60)
-
-
-def pronunciations(phrase: str, decoder: Decoder) -> list[tuple[str, ...]]:
-    """The ways to say a phrase (at most 4), as phones; the most usual first.
-
-    Raises TrainingError if the phrase is empty or one of its words is not in the dictionary.
-    """
-    words = spell(phrase)
-    if not words:
-        raise TrainingError(f"{phrase!r} holds no word")
-    ways = []
-    for word in words:
-        found = [decoder.lookup_word(spelling) for spelling in (word, f"{word}(2)", f"{word}(3)")]
-        if not found[0]:
-            raise TrainingError(f"{word!r} is not in PocketSphinx's dictionary, so it cannot be stitched from speech")
-        ways.append([tuple(phones.split()) for phones in found if phones])
-    whole = [tuple(itertools.chain.from_iterable(way)) for way in itertools.product(*ways)]
-    return list(dict.fromkeys(whole))[:4]
-
-
-def align_all(folders: Sequence[Path], cache: Path, jobs: int) -> list[Speaker]:
-    """Align every speaker of the folders, or read what an earlier call wrote into `cache`.
-
-    One file a speaker: an interrupted run goes on where it stopped; changed recordings or texts are aligned
-    anew. Raises TrainingError if there is nothing to align or two folders share their name (and with it the
-    names of their speakers).
-    """
-    names = Counter(map(name_of, folders))
-    if (twice := names.most_common(1)[0])[1] > 1:
-        raise TrainingError(f"two folders of speech are named {twice[0]!r}; their speakers could not be told apart")
-    new_decoder()  # fails here, once, rather than in every worker
-    tasks: dict[str, list[tuple[str, str]]] = {}
-    for folder in folders:
-        for path, group, text in transcripts(folder):
-            tasks.setdefault(group, []).append((str(path), text))
-    files = [
-        cache / f"{group.replace('/', '-')}-{cache_key(entries, _FORMAT)}.json" for group, entries in tasks.items()
-    ]
-    fill(dict(zip(files, tasks.items(), strict=True)), _align_speaker, jobs, "align", "speaker")
-    return [_load(file) for file in files]
 
 
 def cache_key(entries: Sequence[tuple[str, str]], version: int) -> str:
@@ -176,18 +93,6 @@ def _numbered(work: Callable[[Any], Any], tasks: Sequence[Any]) -> Callable[[int
     return lambda number: work(tasks[number])
 
 
-def _align_speaker(task: tuple[str, Sequence[tuple[str, str]]]) -> dict[str, Any]:
-    group, entries = task
-    decoder = new_aligner()
-    utterances, left_out = [], Counter[str]()
-    for path, text in entries:
-        try:
-            utterances.append({"path": path, "words": align(decoder, read(Path(path)), text)})
-        except TrainingError as error:
-            left_out[str(error)] += 1
-    return {"group": group, "utterances": utterances, "left_out": left_out}
-
-
 def align(decoder: Decoder, samples: Int16Array, text: str) -> list[list[list[Any]]]:
     """Where the words of a text lie in a recording.
 
@@ -219,24 +124,3 @@ def decode(decoder: Decoder, audio: bytes) -> None:
     decoder.start_utt()
     decoder.process_raw(audio, full_utt=True)
     decoder.end_utt()
-
-
-def _load(file: Path) -> Speaker:
-    content = json.loads(file.read_text())
-    utterances = tuple(
-        Utterance(entry["path"], tuple(phone for word in entry["words"] for phone in _phones(word)))
-        for entry in content["utterances"]
-    )
-    return Speaker(content["group"], utterances, content["left_out"])
-
-
-def _phones(word: Sequence[Sequence[Any]]) -> Iterator[Phone]:
-    for index, (name, start, frames, score) in enumerate(word):
-        yield Phone(
-            name=name if name.isalpha() else SILENCE,  # noises are +NSN+ and the like
-            start=start * FRAME_SECONDS,
-            end=(start + frames) * FRAME_SECONDS,
-            badness=-score / max(frames, 1),
-            first=index == 0,
-            last=index == len(word) - 1,
-        )

@@ -61,7 +61,6 @@ def parser() -> argparse.ArgumentParser:
     from training.fit_cli import add_fit
     from training.record_cli import add_record
     from training.review_cli import add_review
-    from training.stitch_cli import add_stitch
     from training.stress_cli import add_stress
     from training.word_cli import add_word
 
@@ -96,7 +95,6 @@ def parser() -> argparse.ArgumentParser:
     speak.set_defaults(run=_speak)
 
     add_download(commands)
-    add_stitch(commands)
     add_build(commands)
 
     for add in (add_fit, add_export, add_evaluate, add_stress, add_record, add_adapt, add_review):

@@ -17,14 +17,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import IO, NamedTuple
 
 import numpy as np
 import soundfile as sf
 import soxr
 
+from model.frontend import FloatArray
 from training.corpus import SUFFIXES
 from training.errors import TrainingError
-from training.games import Line, amazon_queen, drascula, recording, steel_sky
 from training.progress import bar
 
 SPEECH, MUSIC = "speech", "music"
@@ -32,6 +33,24 @@ _RATE = 16_000  # Hz: hardly any of it has more
 _SHORTEST = 0.25  # seconds
 _PATIENCE = 1800  # seconds for one package to arrive
 _NOWHERE = "(?!)"  # a pattern that nothing matches
+
+
+class Line(NamedTuple):
+    """Something that is said. samples: -1 to 1, at `rate` Hz; text: "" where it is not known."""
+
+    name: str
+    samples: FloatArray
+    rate: int
+    text: str = ""
+
+
+def recording(name: str, file: Path | IO[bytes], text: str = "") -> Iterator[Line]:
+    """A file of sound as a line, its channels mixed; nothing if it cannot be read: empty, or of another format."""
+    try:
+        samples, rate = sf.read(file, dtype="float32", always_2d=True)
+    except (sf.LibsndfileError, RuntimeError):
+        return
+    yield Line(name, samples.mean(axis=1), rate, text)
 
 
 @dataclass(frozen=True)
@@ -95,10 +114,6 @@ def _remarks(archive: zipfile.ZipFile) -> dict[str, str]:
     return dict(re.findall(r'"([^"\n]+)".*/\*(.+?)\*/', lines))
 
 
-def _within(inside: str, lines: Callable[[Path], Iterator[Line]]) -> Callable[[Path], Iterator[Line]]:
-    return lambda root: lines(root / inside)
-
-
 _ASTERISK = "usr/share/asterisk/sounds"
 _NO_SPEECH = "beep|tone|monkeys|tt-"  # among a telephone's sounds
 
@@ -113,7 +128,7 @@ def _prompts(language: str, name: str, without: str = _NOWHERE) -> Package:
     )
 
 
-_GAMES, _SCUMMVM = "usr/share/games", "usr/share/scummvm"
+_GAMES = "usr/share/games"
 _FILLETS = f"{_GAMES}/fillets-ng/sound"
 # Where one of the words that chimed ships is said, and the package has no text that `fit` and `evaluate` could leave
 # it out by: by the texts of another language, by the names of the files, and by ear
@@ -123,21 +138,6 @@ _NEXUIZ_ACTIVATE = "activates_the_buried_switch"
 _WARZONE_COMPUTER = "sequenceaudio/res_com"
 _WARZONE = "memressp|missmesg|tutorial|taunts|trnsppil|vtoltalk|coltive|nexus|sequenceaudio|countdown|multi"
 PACKAGES = (
-    Package(
-        "flight-of-the-amazon-queen",
-        SPEECH,
-        35,
-        "a game's actors, English, 4.6 h, half of it with its text",
-        _within(f"{_SCUMMVM}/flight-of-the-amazon-queen", amazon_queen),
-    ),
-    Package(
-        "beneath-a-steel-sky",
-        SPEECH,
-        66,
-        "a game's actors, English, 1.9 h with its text",
-        _within(f"{_SCUMMVM}/beneath-a-steel-sky", steel_sky),
-    ),
-    Package("drascula", SPEECH, 26, "a game's actors, English, 0.8 h", _within(f"{_SCUMMVM}/drascula/en", drascula)),
     _prompts("en", "English", _ENGLISH_ACTIVATED),
     _prompts("es", "Spanish"),
     _prompts("fr", "French"),

@@ -25,7 +25,6 @@ SCORING = 0.008
 _CLIP = 0.025  # to speak one
 _KOKORO = 0.73  # by Kokoro
 _NEAR_WORDS = 45.0
-_STITCHED = 0.25  # a recording aligned and joined
 _START = 25.0  # TensorFlow, and its first step
 _ROW = 0.0105  # one stream of one batch
 _WORD = 4.5  # s of audio in which one is tested, in each condition
@@ -37,7 +36,7 @@ def expected(order: Order, voices: Sequence[Voice]) -> dict[str, float]:
     slow = _slowness()
     kokoro = shares(voices).get("kokoro", 0.0)
     clip = (1 - kokoro) * _CLIP + kokoro * _KOKORO
-    real = (*order.negatives, *order.speech)
+    real = order.negatives
     hours = _hours((*real, *order.backgrounds)) + (0.0 if real else size.negatives / 4 * 3 / 3600)
     words = min(300, 0.15 * size.positives) * 5 * 2 * _WORD
     steps = {
@@ -46,9 +45,6 @@ def expected(order: Order, voices: Sequence[Voice]) -> dict[str, float]:
         "fit": _START + size.epochs * size.epoch_batches * size.rows * _ROW + 5 * 0.15 * hours * 3600 * SCORING,
         "evaluate": (0.3 * hours * 3600 + words) * SCORING,
     }
-    if order.speech:
-        count = sum(len(find(folder)) for folder in order.speech)
-        steps = {"speak": steps["speak"], "fill": steps["fill"], "stitch": count * _STITCHED, **steps}
     return {name: seconds * slow for name, seconds in steps.items()}
 
 

@@ -40,7 +40,7 @@ _FORMAT = 1
 
 WITHOUT = (
     "training without phones, which hears real voices less well: "
-    f"they need the package pocketsphinx; {install('stitch')}"
+    f"they need the package pocketsphinx; {install('align')}"
 )
 
 

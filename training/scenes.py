@@ -50,8 +50,8 @@ class Recipe:
     scene_seconds: Range = (4.0, 12.0)
     noise_only: float = 0.15  # share of scenes without any speech
     # shares of the events in a scene with speech, in the order: the word, its first part alone, synthetic
-    # negatives, real speech, pieces of one speaker's real speech joined at random. The latter, since words stitched
-    # from real speech would else be the only events with such joins
+    # negatives, real speech, pieces of one speaker's real speech joined at random. The latter, so that
+    # a cut between two sounds is nothing that only a word has
     events: tuple[float, float, float, float, float] = (0.33, 0.04, 0.19, 0.34, 0.1)
     tight: float = 0.35  # share of events that follow the last one without a pause
     tight_seconds: Range = (0.0, 0.08)

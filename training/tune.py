@@ -28,7 +28,7 @@ from training.progress import bar
 from training.scenes import Material, Recipe
 
 OWN_SPEED = (0.9, 1.12)  # one voice varies less than voices do
-# the word, its first part, synthetic and other sounds; no pieces joined at random: nothing was stitched
+# the word, its first part, synthetic and other sounds; no pieces joined at random
 OWN_EVENTS = (0.35, 0.04, 0.21, 0.4, 0.0)
 AHEAD = 4  # batches computed in advance
 

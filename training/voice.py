@@ -13,7 +13,7 @@ from scipy.signal import lfilter, medfilt
 
 from model.frontend import SAMPLE_RATE, DoubleArray, FloatArray
 from training.decode import to_int16
-from training.sound import HOP, Sound
+from training.pitch import HOP, pitch_track
 
 _UNVOICED = HOP  # samples between the pieces where there is no pitch, 5 ms
 
@@ -61,7 +61,7 @@ def _psola(samples: FloatArray, speed: float, pitch: float) -> FloatArray:
 
 def _periods(samples: FloatArray) -> DoubleArray:
     """Length of the voice's period every 5 ms, in samples; 0 where it has none."""
-    pitch = Sound(to_int16(samples)).pitch
+    pitch = pitch_track(to_int16(samples))
     hertz = np.where(np.isnan(pitch), 0.0, 2 ** (np.nan_to_num(pitch) / 12))
     if len(hertz) >= 5:
         hertz = medfilt(hertz, 5)  # single jumps by an octave

@@ -1,4 +1,4 @@
-"""A phrase in, a measured model file out: speak, stitch, fit, evaluate, export, each step done once.
+"""A phrase in, a measured model file out: speak, fit, evaluate, export, each step done once.
 
 What the user has takes part: own recordings of the word (each folder weighs as much as all the synthetic voices
 together), recordings without it, backgrounds, transcribed speech. What is lacking is made.
@@ -6,7 +6,6 @@ together), recordings without it, backgrounds, transcribed speech. What is lacki
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -46,20 +45,18 @@ class Size:
     epochs: int = 20
     epoch_batches: int = 250
     rows: int = 32
-    variants: int = 12  # stitched clips of one speaker, at most
 
 
-QUICK = Size(positives=600, negatives=1200, epochs=6, epoch_batches=200, rows=16, variants=4)
+QUICK = Size(positives=600, negatives=1200, epochs=6, epoch_batches=200, rows=16)
 
 
 @dataclass(frozen=True)
 class Order:
     """What is wanted. output: the model file; work: where everything else lies; command: how it was typed.
 
-    positives: folders of the word alone; negatives: of anything but the word; backgrounds: of noise; speech: of
-    transcribed speech without the word; words: a word list instead of the machine's; fa_per_hour: wished at most; says:
-    what all recordings of a folder say, for their phones; start: the model file, of this word or another, with whose
-    weights the training begins.
+    positives: folders of the word alone; negatives: of anything but the word; backgrounds: of noise; words: a word list
+    instead of the machine's; fa_per_hour: wished at most; says: what all recordings of a folder say, for their phones;
+    start: the model file, of this word or another, with whose weights the training begins.
     """
 
     phrase: str
@@ -68,7 +65,6 @@ class Order:
     positives: tuple[Path, ...] = ()
     negatives: tuple[Path, ...] = ()
     backgrounds: tuple[Path, ...] = ()
-    speech: tuple[Path, ...] = ()
     words: Path | None = None
     piper: Path | None = None
     kokoro: Path | None = None
@@ -111,17 +107,13 @@ def _check(order: Order) -> None:
     if not order.output.absolute().parent.is_dir():
         raise TrainingError(f"{order.output.absolute().parent}: no such folder to write the model into")
     names = [folder.resolve().name for folder in order.positives]
-    for folder in (*order.positives, *order.negatives, *order.backgrounds, *order.speech):
+    for folder in (*order.positives, *order.negatives, *order.backgrounds):
         corpus.find(folder)
     for name in names:
         if names.count(name) > 1 or name in SPOKEN:
             raise TrainingError(f"two folders of the word are called {name!r}: rename one, to tell them apart")
     if order.start and load(order.start).front_end != FRONT_END:
         raise TrainingError(f"{order.start}: a model with another front end, so a training cannot begin with it")
-    if order.speech:
-        from training.align import new_decoder, pronunciations
-
-        pronunciations(order.phrase, new_decoder())
 
 
 def _material(
@@ -160,7 +152,7 @@ def _material(
     )
     notes.append(f"{made[SPOKEN[1]]} other words, near misses and sentences by the same voices")
     folder = order.work / "speak"
-    positives, real = [folder / SPOKEN[0], *order.positives], [*order.negatives, *order.speech]
+    positives, real = [folder / SPOKEN[0], *order.positives], [*order.negatives]
     noise = list(order.backgrounds)
 
     lacks_speech = not real or _trained_on(order, real, "speech") < LITTLE
@@ -188,11 +180,6 @@ def _material(
             f"{'few' if noise else 'no'} noises of real places: coloured noise {'too' if noise else 'instead'}"
         )
         noise.append(order.work / "fill" / "coloured-noise")
-    if order.speech:
-        settings = {"speech": stamp(order.speech), "variants": size.variants}
-        result = steps.run("stitch", settings, lambda at: _stitch(order, at))
-        positives += [Path(folder) for folder in result["folders"]]
-        notes.append(result["note"])
     notes += [f"real recordings of the word: {folder.name}" for folder in order.positives]
     notes += [f"real sound without the word: {folder.name}" for folder in (*order.negatives, *order.backgrounds)]
     folders = {
@@ -212,27 +199,8 @@ def _trained_on(order: Order, folders: Sequence[Path], kind: str) -> float:
     return found.hours(found.split("train"))
 
 
-def _stitch(order: Order, folder: Path) -> Result:
-    from training.stitch import CLIPS, stitch
-    from training.stitch_report import report
-
-    try:
-        outcome = stitch(order.phrase, order.speech, folder, order.work, order.size.variants, os.cpu_count() or 1)
-    except TrainingError as error:
-        # the other voices are still worth a training
-        tqdm.write(f"going on without stitched voices: {error}")
-        return {"folders": [], "note": f"no stitched voices: {error}"}
-    report(outcome.clips, folder / CLIPS, folder / "report")
-    tqdm.write(f"{outcome.summary()}\nthe best and the worst, to look at and to listen to: {folder / 'report'}")
-    voices = len({entry["speaker"] for entry in outcome.clips})
-    return {
-        "folders": [str(found) for found in sorted((folder / CLIPS).iterdir())],
-        "note": f"{len(outcome.clips)} clips of the word joined from the phones of {voices} real speakers",
-    }
-
-
 def _fit(order: Order, steps: Steps, folders: dict[str, tuple[Path, ...]]) -> Path:
-    own = stamp((*order.positives, *order.negatives, *order.backgrounds, *order.speech))
+    own = stamp((*order.positives, *order.negatives, *order.backgrounds))
     settings = {"recordings": own, "size": asdict(order.size), "seed": order.seed}
     if order.start:
         settings["start"] = stamp([order.start])

@@ -32,9 +32,6 @@ def add_word(commands: Any) -> None:
     )
     parser.add_argument("--backgrounds", type=Path, nargs="+", default=[], metavar="DIR", help="noise without speech")
     parser.add_argument(
-        "--speech", type=Path, nargs="+", default=[], metavar="DIR", help="transcribed speech, to stitch the word from"
-    )
-    parser.add_argument(
         "--says",
         nargs=2,
         action="append",
@@ -92,7 +89,6 @@ def run(arguments: argparse.Namespace) -> None:
         tuple(arguments.positives),
         tuple(arguments.negatives),
         tuple(arguments.backgrounds),
-        tuple(arguments.speech),
         arguments.words,
         arguments.piper_voices,
         arguments.kokoro,

@@ -1,45 +1,31 @@
-"""Files of three old adventure games in, what their actors say out: the sound of each line and its text.
+"""Speech of three old adventure games, from Debian's packages, as FLAC with the text of most lines.
 
-Their makers gave the games away with all that is in them: seven hours of English by some dozens of actors, with
-the text of most lines beside it. The formats are those that ScummVM, which plays the games, knows.
+    python scripts/game_speech.py -o sounds                  # all three, 7.3 h of English by some dozens of actors
+    python scripts/game_speech.py -o sounds drascula
+
+Their makers gave the games away with all that is in them. The models that come with chimed were trained on this speech
+beside others (`model/words/*.md`); the formats are those that ScummVM, which plays the games, knows. The folders are
+like those of `chimed-train download`: DIR/speech/PACKAGE.
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import re
 import struct
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import IO, NamedTuple
 
 import numpy as np
-import soundfile as sf
 
 from model.frontend import FloatArray
-from training import rnc
+from training.debian import SPEECH, Line, Package, fetch, recording
 from training.errors import TrainingError
 
 _RATE = 11_025  # Hz, of the games that keep plain samples of 8 bits
-
-
-class Line(NamedTuple):
-    """Something that is said. samples: -1 to 1, at `rate` Hz; text: "" where it is not known."""
-
-    name: str
-    samples: FloatArray
-    rate: int
-    text: str = ""
-
-
-def recording(name: str, file: Path | IO[bytes], text: str = "") -> Iterator[Line]:
-    """A file of sound as a line, its channels mixed; nothing if it cannot be read: empty, or of another format."""
-    try:
-        samples, rate = sf.read(file, dtype="float32", always_2d=True)
-    except (sf.LibsndfileError, RuntimeError):
-        return
-    yield Line(name, samples.mean(axis=1), rate, text)
 
 
 def steel_sky(folder: Path) -> Iterator[Line]:
@@ -62,7 +48,7 @@ def _sky_sound(folder: Path, spoken: bytes) -> bytes:
     """The samples of a file of speech: nearly all of them are packed."""
     sound = spoken[_SKY_HEADER:]
     try:
-        return rnc.unpack(sound) if sound.startswith(rnc.MAGIC) else sound
+        return unpack(sound) if sound.startswith(RNC_MAGIC) else sound
     except ValueError as error:
         raise TrainingError(f"{folder}/sky.dsk: {error}") from error
 
@@ -220,3 +206,169 @@ def _queen_looks(lines: bytes) -> Iterator[tuple[str, str]]:
 def _queen_parts(text: str) -> Iterator[tuple[int, str]]:
     """*03 and the like, for the animation, divide a text into what is said at once; their numbers and texts."""
     return enumerate(re.split(r"\*(?:XY.{11}|[A-Z0-9]{2})", text), 1)
+
+
+# Rob Northen's compression
+
+RNC_MAGIC = b"RNC\x01"
+_RNC_HEADER = struct.Struct(">4sIIHHBB")  # magic, sizes unpacked and packed, their checksums, spare bytes, chunks
+_PLAIN, _BACK, _LENGTH = range(3)  # the codes of a chunk: plain bytes, distance of a copy, its length
+_NEAREST, _SHORTEST = 1, 2  # what is added to a distance and a length
+
+
+def unpack(packed: bytes) -> bytes:
+    """What was packed by Rob Northen's compression, method 1, in which old games keep their files.
+
+    Runs of plain bytes alternate with copies of earlier ones. How long each is and how far back a copy begins are bits
+    between the runs, in Huffman codes that every chunk of a file has anew. Words of 16 bits, the least significant
+    first. Raises ValueError: not packed by this method, or damaged.
+    """
+    try:
+        magic, size, length, checksum, _, _, chunks = _RNC_HEADER.unpack_from(packed)
+        if magic != RNC_MAGIC:
+            raise ValueError("not packed by method 1 of RNC")
+        unpacked = _RncReader(packed[_RNC_HEADER.size :][:length]).chunks(chunks)
+    except (struct.error, IndexError) as error:
+        raise ValueError("the packed file ends early") from error
+    if len(unpacked) != size or _checksum(unpacked) != checksum:
+        raise ValueError("the packed file is damaged")
+    return unpacked
+
+
+class _RncReader:
+    """Bits and bytes of the same stream. 16 to 31 bits are at hand, of which the upper 16 are the word at `at`."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data + bytes(4)
+        self._at = self._bits = self._count = 0
+        self._take_word()
+        self._read(2)  # marks of the packer
+
+    def chunks(self, count: int) -> bytes:
+        out = bytearray()
+        for _ in range(count):
+            codes = [self._code() for _ in range(3)]
+            for left in range(self._read(16) - 1, -1, -1):
+                out += self._plain(self._number(codes[_PLAIN]))
+                if left:
+                    first = len(out) - self._number(codes[_BACK]) - _NEAREST
+                    if first < 0:
+                        raise ValueError("the packed file is damaged")
+                    end = first + self._number(codes[_LENGTH]) + _SHORTEST
+                    while first < end:  # a copy may reach into itself, and then repeats
+                        part = out[first:end]
+                        out += part
+                        first += len(part)
+        return bytes(out)
+
+    def _take_word(self) -> None:
+        self._bits |= (self._data[self._at] | self._data[self._at + 1] << 8) << self._count
+        self._count += 16
+
+    def _read(self, count: int) -> int:
+        value = self._bits & (1 << count) - 1
+        self._bits >>= count
+        self._count -= count
+        if self._count < 16:
+            self._at += 2
+            self._take_word()
+        return value
+
+    def _plain(self, count: int) -> bytes:
+        """So many bytes. They lie before the word at hand, which is therefore read anew after them."""
+        if count == 0:
+            return b""
+        part = self._data[self._at : self._at + count]
+        self._at += count
+        self._count -= 16
+        self._bits &= (1 << self._count) - 1
+        self._take_word()
+        return part
+
+    def _code(self) -> list[tuple[int, int]]:
+        """A Huffman code, by its words' lengths: for all bits that may come next, how many are the word, and which."""
+        lengths = [self._read(4) for _ in range(self._read(5))]
+        longest = max(lengths, default=0)
+        table, word = [(0, 0)] * (1 << longest), 0
+        for length in range(1, longest + 1):
+            for number in (number for number, its in enumerate(lengths) if its == length):
+                backwards = int(f"{word:0{length}b}"[::-1], 2)  # the first bit of a word is its highest
+                table[backwards :: 1 << length] = [(length, number)] * (1 << longest - length)
+                word += 1
+            word <<= 1
+        return table
+
+    def _number(self, code: list[tuple[int, int]]) -> int:
+        length, number = code[self._bits & len(code) - 1]
+        self._read(length)
+        if number < 2:
+            return number
+        return 1 << number - 1 | self._read(number - 1)  # such a word says only how many bits follow
+
+
+def _checksum(data: bytes) -> int:
+    """CRC-16 with the polynomial 0x8005, bits reversed."""
+    crc = 0
+    for byte in data:
+        crc = _CRC[(crc ^ byte) & 0xFF] ^ crc >> 8
+    return crc
+
+
+def _crc_of(byte: int) -> int:
+    for _ in range(8):
+        byte = byte >> 1 ^ (0xA001 if byte & 1 else 0)
+    return byte
+
+
+_CRC = [_crc_of(byte) for byte in range(256)]
+
+
+def _below(inside: str, lines: Callable[[Path], Iterator[Line]]) -> Callable[[Path], Iterator[Line]]:
+    return lambda root: lines(root / inside)
+
+
+PACKAGES = (
+    Package(
+        "flight-of-the-amazon-queen",
+        SPEECH,
+        35,
+        "a game's actors, English, 4.6 h, half of it with its text",
+        _below("usr/share/scummvm/flight-of-the-amazon-queen", amazon_queen),
+    ),
+    Package(
+        "beneath-a-steel-sky",
+        SPEECH,
+        66,
+        "a game's actors, English, 1.9 h with its text",
+        _below("usr/share/scummvm/beneath-a-steel-sky", steel_sky),
+    ),
+    Package(
+        "drascula", SPEECH, 26, "a game's actors, English, 0.8 h", _below("usr/share/scummvm/drascula/en", drascula)
+    ),
+)
+
+
+def main() -> int:
+    """Fetch the packages that are named, all if none is."""
+    parser = argparse.ArgumentParser(description="Speech of three old adventure games, from Debian's packages.")
+    names = [package.name for package in PACKAGES]
+    parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"{', '.join(names)} (default: all)")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", required=True, help="where the folders go")
+    arguments = parser.parse_args()
+    if unknown := [name for name in arguments.packages if name not in names]:
+        parser.error(f"{unknown[0]}: there are {', '.join(names)}")
+    try:
+        for package in PACKAGES:
+            if package.name in (arguments.packages or names):
+                print(f"{package.name}: {package.what}, {package.megabytes} MB", flush=True)
+                print(f"  in {fetch(package, arguments.output)}")
+    except TrainingError as error:
+        print(f"game_speech: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -45,17 +45,17 @@ format: ## bring the sources into shape
 bench: ## CPU time and memory, alone and beside other engines (LONG=1: more rounds, an hour of audio)
 	@scripts/setup test
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	@$(BIN)/python tests/bench.py $(RECORDING) $(if $(LONG),--long) $(if $(PLOT),--plot $(PLOT))
-	@$(BIN)/python tests/bench_latency.py
-	@$(BIN)/python tests/bench_training.py
+	@$(BIN)/python -m tests.bench.cost $(RECORDING) $(if $(LONG),--long) $(if $(PLOT),--plot $(PLOT))
+	@$(BIN)/python -m tests.bench.latency
+	@$(BIN)/python -m tests.bench.training_cost
 
 soak: ## a day of audio through the daemon, faster than real time; REAL_TIME=1: an hour as it comes (HOURS=n for others)
 	@scripts/setup test
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/soak.py $(if $(REAL_TIME),--real-time) --hours $(or $(HOURS),$(if $(REAL_TIME),1,24))
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.soak $(if $(REAL_TIME),--real-time) --hours $(or $(HOURS),$(if $(REAL_TIME),1,24))
 
 demo: ## make the recording for tests and demonstration anew
 	@scripts/setup test
-	$(BIN)/python tests/make_demo.py
+	$(BIN)/python -m tests.make.demo
 
 model: ## train a word that ships anew: WORD=activate DATA=folder of recordings (docs/training.md; an hour or more, resumable)
 	@scripts/setup test

@@ -32,7 +32,7 @@ from model.frontend import (
 from model.gate import Gate
 from model.modelfile import Model
 from model.network import Network
-from model.window import Ring
+from model.ring_buffer import Ring
 
 # A recording may end with the word, and a network is sure of a word only a moment after it; at a microphone that
 # moment comes by itself. Whole frames, half a second.

@@ -20,15 +20,15 @@ class Made(BuildHookInterface):  # type: ignore[type-arg,misc]
         sys.path[:0] = [self.root, str(Path(self.root) / "scripts")]
         import manpages
 
-        import daemon.cli
-        import daemon.completion
-        import training.cli
-        import training.completion
+        import daemon.cli.completion
+        import daemon.cli.main
+        import training.cli.completion
+        import training.cli.main
 
         self._folder = tempfile.TemporaryDirectory()
         for name, parser, script in (
-            ("chimed", daemon.cli.parser, daemon.completion.script),
-            ("chimed-train", training.cli.parser, training.completion.script),
+            ("chimed", daemon.cli.main.parser, daemon.cli.completion.script),
+            ("chimed-train", training.cli.main.parser, training.cli.completion.script),
         ):
             files = {
                 f"man/man1/{name}.1": manpages.page(parser(), daemon.__version__),

@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from model.frontend import FloatArray
-from training.debian import SPEECH, Line, Package, fetch, recording
-from training.errors import TrainingError
+from training.corpora.download_debian import SPEECH, Line, Package, fetch, recording
+from training.utils.errors import TrainingError
 
 _RATE = 11_025  # Hz, of the games that keep plain samples of 8 bits
 

@@ -9,11 +9,11 @@ import re
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support.paths import ROOT
+
 PACKAGES = ("model", "daemon", "training")
 NOT_IN_THE_DAEMON = {"tensorflow", "keras", "scipy", "pydub", "training"}
 HEAVY = {"tensorflow", "keras", "scipy", "matplotlib", "pydub", "tqdm"}
@@ -119,9 +119,9 @@ def test_importing_all_of_daemon_loads_nothing_heavy():
 
 def test_the_command_line_loads_neither_numpy_nor_audio_before_a_command_needs_them():
     """`chimed --help` answers at once."""
-    loaded = loaded_by("daemon.cli")
+    loaded = loaded_by("daemon.cli.main")
     assert not loaded & (HEAVY | {"numpy", "sounddevice", "soundfile", "soxr", "yaml", "model", "training"})
 
 
 def test_the_command_line_of_training_loads_nothing_heavy():
-    assert not loaded_by("training.cli") & (HEAVY | {"numpy", "daemon"})
+    assert not loaded_by("training.cli.main") & (HEAVY | {"numpy", "daemon"})

@@ -1,0 +1,198 @@
+"""Requests of the control socket in, answers out; what they change is changed between two blocks, by the loop.
+
+Requests: ``{"command": "status"}``, ``watch``, ``mute`` (optional ``minutes``), ``unmute``, ``trigger`` (``word``),
+``reload``, and those of `View`. An answer holds ``error``, one sentence, if it could not be done.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import os
+import queue
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import daemon
+from daemon.control.monitor_state import View
+from daemon.control.server import Answer, ControlServer, Request
+from daemon.listening.listening_plan import Plan
+from daemon.listening.loop import Service
+from daemon.listening.reload import Reloader
+from daemon.system.errors import ChimedError
+from model.detector import Detection, Detector
+from model.frontend import FRAME, FRAME_STEPS, SAMPLE_RATE, FloatArray
+
+PATIENCE = 10.0  # s; opening a microphone may take 5
+LONGEST_MUTE = 7 * 24 * 60  # minutes
+KEPT = 10  # detections
+SILENT = -100.0  # dBFS, what is shown for no sound at all
+
+
+class RefusedError(ChimedError):
+    """The request cannot be done; the text says why."""
+
+
+class Answers:
+    """Answers for a service through a server."""
+
+    def __init__(self, service: Service, server: ControlServer, reloader: Reloader) -> None:
+        self._service = service
+        self._server = server
+        self._reloader = reloader
+        self._view = View(service, reloader)
+        self._started = time.monotonic()
+        self._detector: Detector | None = None
+        self._recent: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        service.observers.append(self._follow)
+
+    def handle(self, request: Request) -> Answer:
+        """The answer, once the loop has come to it; called in any thread."""
+        answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._service.ask(lambda: answers.put(self._answer(request)))
+        try:
+            return answers.get(timeout=PATIENCE)
+        except queue.Empty:
+            return {"error": f"chimed did not answer within {PATIENCE:g} s; it may still do what was asked"}
+
+    # on the loop's thread
+
+    def _answer(self, request: Request) -> Answer:
+        commands: dict[Any, Callable[[Request], Answer]] = {
+            "status": self._status,
+            "watch": self._watch,
+            "mute": self._mute,
+            "unmute": self._unmute,
+            "trigger": self._trigger,
+            "reload": self._reload,
+            "window": self._window,
+            "samples": self._view.samples,
+        }
+        command = request.get("command")
+        if not isinstance(command, str) or command not in commands:
+            return {"error": f"unknown command; known: {', '.join(commands)}"}
+        try:
+            return commands[command](request)
+        except RefusedError as error:
+            return {"error": str(error)}
+
+    def _status(self, _request: Request) -> Answer:
+        service = self._service
+        return {
+            "version": daemon.__version__,
+            "pid": os.getpid(),
+            "state": service.state,
+            "listening": service.flowing,
+            "muted": service.mute.on,
+            "muted_for": _finite(service.mute.seconds),
+            "level": self._level(),
+            "words": [
+                {
+                    "word": model.word,
+                    "threshold": model.threshold,
+                    "smoothing": model.smoothing,
+                    "suppression": model.suppression,
+                }
+                for model in service.plan.models
+            ],
+            "detections": service.detections,
+            "last": list(self._recent),
+            "uptime": round(time.monotonic() - self._started, 1),
+            "heard": round(service.seconds, 1),
+            "gaps": service.gaps,
+            "dropped_blocks": service.dropped,
+            "dropped_seconds": round(service.dropped * FRAME / SAMPLE_RATE, 2),
+            "complaint": service.complaint,
+        }
+
+    def _watch(self, _request: Request) -> Answer:
+        return {"watching": [model.word for model in self._service.plan.models]}
+
+    def _mute(self, request: Request) -> Answer:
+        if not self._service.source.live:
+            raise RefusedError("a recording cannot be muted")
+        minutes = request.get("minutes")
+        if minutes is None:
+            self._service.mute.begin()
+        elif isinstance(minutes, int | float) and 0 < minutes <= LONGEST_MUTE:
+            self._service.mute.begin(60 * minutes)
+        else:
+            raise RefusedError(f"minutes are a number, more than 0 and at most {LONGEST_MUTE}")
+        return {"state": self._service.state}
+
+    def _unmute(self, _request: Request) -> Answer:
+        was = self._service.mute.on
+        self._service.mute.end()
+        return {"muted_before": was}
+
+    def _trigger(self, request: Request) -> Answer:
+        word, known = request.get("word"), self._service.plan.responses
+        if not isinstance(word, str) or word not in known:
+            raise RefusedError(f"not a word that is listened for; there are: {', '.join(known)}")
+        self._service.trigger(word)
+        return {"triggered": word}
+
+    def _reload(self, _request: Request) -> Answer:
+        self._reloader.reload()
+        if self._service.complaint:
+            raise RefusedError(self._service.complaint)
+        return {"state": self._service.state}
+
+    def _window(self, request: Request) -> Answer:
+        return self._view.window(request, list(self._recent)) | {"level": self._level()}
+
+    def _follow(self, detector: Detector, detections: list[Detection]) -> None:
+        self._detector = detector
+        for detection in detections:
+            now = datetime.datetime.now().astimezone().isoformat(timespec="milliseconds")
+            heard = {"word": detection.word, "score": round(detection.score, 4), "time": now}
+            self._recent.append(heard | {"sample": detection.sample})
+            if self._server.watched:
+                self._server.publish({"event": "detection"} | self._recent[-1])
+        if self._server.watched:
+            self._service.source.hurry()
+            plan = self._service.plan
+            self._server.publish(
+                {
+                    "event": "block",
+                    "state": self._service.state,
+                    "seconds": round(self._service.seconds, 3),
+                    "level": self._level(),
+                    "words": [
+                        {"word": model.word, "posterior": posterior, "threshold": model.threshold}
+                        for model, posterior in zip(plan.models, highest(plan, detector), strict=True)
+                    ],
+                }
+            )
+
+    def _level(self) -> float | None:
+        if self._detector is None or not self._service.flowing:
+            return None
+        return level(self._detector)
+
+
+def level(detector: Detector) -> float:
+    """How loud the last 80 ms were, RMS in dBFS."""
+    samples = detector.samples.last(FRAME).astype(np.float64)
+    power = float(np.mean(samples**2)) if len(samples) else 0.0
+    return max(SILENT, round(10 * math.log10(power / 32_768**2), 1)) if power else SILENT
+
+
+def highest(plan: Plan, detector: Detector) -> list[float]:
+    """For each word the highest smoothed posterior of the last 80 ms: what its gate compared with the threshold."""
+    found = []
+    for index, model in enumerate(plan.models):
+        recent: FloatArray = detector.posteriors.last(FRAME_STEPS + model.smoothing - 1)[:, index]
+        padded = np.concatenate((np.zeros(model.smoothing - 1), recent))
+        means = np.convolve(padded, np.full(model.smoothing, 1 / model.smoothing), "valid")
+        found.append(round(float(means[-FRAME_STEPS:].max()), 4) if len(recent) else 0.0)
+    return found
+
+
+def _finite(seconds: float | None) -> float | None:
+    """JSON knows no infinity."""
+    return None if seconds is None or math.isinf(seconds) else round(seconds, 1)

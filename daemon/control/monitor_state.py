@@ -1,0 +1,86 @@
+"""A service in, what the monitor shows of it out.
+
+Requests: ``window``, with the numbers of the answer before it (``instance``, ``origin``, ``columns``, ``steps``,
+``plan``, ``detections``; what is missing was not seen), and ``samples`` (``from``, ``to``, in samples since the start).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from daemon.config.settings import SYSTEM_FILE, usual_files
+from daemon.control import window_encoding
+from daemon.control.server import Answer, Request
+from daemon.listening.loop import Service
+from daemon.listening.reload import Reloader
+from model.frontend import SAMPLE_RATE
+
+
+class View:
+    """Answers on the loop's thread, between two blocks. It keeps nothing of what anyone has seen."""
+
+    def __init__(self, service: Service, reloader: Reloader) -> None:
+        self._service = service
+        self._reloader = reloader
+        self._plan = service.plan
+        self._plans = 1  # how many there were, so that a viewer notices another one
+        self._instance = secrets.randbits(40)  # and that chimed was restarted, after which all counts begin anew
+
+    def window(self, request: Request, recent: list[dict[str, Any]]) -> dict[str, Any]:
+        """The state, and what is new: columns, posteriors, the words and the recent detections if they changed."""
+        service, settings = self._service, self._reloader.settings
+        if _count(request, "instance") != self._instance:
+            request = {}  # what it saw was another chimed's
+        if service.plan is not self._plan:
+            self._plan, self._plans = service.plan, self._plans + 1
+        answer: dict[str, Any] = {
+            "state": service.state,
+            "listening": service.flowing,
+            "muted": service.mute.on,
+            "can_mute": service.source.live,
+            "complaint": service.complaint,
+            "heard": round(service.seconds * SAMPLE_RATE),
+            "instance": self._instance,
+            "plan": self._plans,
+            "detections": service.detections,
+        }
+        seen: window_encoding.Seen | None = window_encoding.Seen(
+            *(_count(request, name) for name in ("origin", "columns", "steps"))
+        )
+        if _count(request, "plan") != self._plans:
+            answer["words"] = self._words()
+            answer["config"] = str(settings.file.resolve() if settings.file else file_to_be())
+            seen = None  # other words have other posteriors, all through the window
+        if _count(request, "detections") != service.detections:
+            answer["last"] = recent
+        return answer | window_encoding.news(service.detector, service.origin, seen)
+
+    def samples(self, request: Request) -> Answer:
+        """What the window still holds of this piece."""
+        begin, end = _count(request, "from"), _count(request, "to")
+        return window_encoding.sound(self._service.detector, self._service.origin, begin, end)
+
+    def _words(self) -> list[dict[str, Any]]:
+        """Each word, its model's file, and the option that keeps the configuration from setting its threshold."""
+        settings, models = self._reloader.settings, self._service.plan.models
+        found = []
+        for index, (word, model) in enumerate(zip(settings.words, models, strict=True)):
+            places = [settings.places.get(f"words[{index}].{key}", "") for key in ("threshold", "model")]
+            fixed = next((place for place in places if place.startswith("--")), "")
+            found.append(window_encoding.described(model) | {"model": str(word.model.resolve()), "fixed_by": fixed})
+        return found
+
+
+def file_to_be() -> Path:
+    """Where this process would find a configuration that somebody wrote now: the user's own, or the system's."""
+    # systemd names the state folder of the system's service, whose user is nobody and has no home but that
+    return SYSTEM_FILE if "STATE_DIRECTORY" in os.environ else usual_files()[0]
+
+
+def _count(request: Request, name: str) -> int:
+    """A whole number of the request, -1 where it has none."""
+    value = request.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else -1

@@ -1,0 +1,1 @@
+"""What chimed costs and how it compares: `python -m tests.bench.NAME` prints it."""

@@ -1,0 +1,1 @@
+"""Makes the files of `tests/data` and the pictures of the documentation anew: `python -m tests.make.NAME`."""

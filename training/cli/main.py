@@ -1,0 +1,153 @@
+"""`chimed-train`: each step from a phrase to a measured model file is a command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def seed(text: str) -> int:
+    """Of all commands that draw at random: what numpy's generators and TensorFlow's both take."""
+    if not 0 <= (value := int(text)) < 2**32:
+        raise argparse.ArgumentTypeError("a whole number from 0 to 4294967295 is wanted")
+    return value
+
+
+def _speak(arguments: argparse.Namespace) -> None:
+    from training.voices.engines import find_voices
+    from training.voices.synthesize import speak_corpus, vocabulary_of
+
+    speak_corpus(
+        arguments.phrase,
+        arguments.output,
+        arguments.positives,
+        arguments.negatives,
+        arguments.seed,
+        find_voices(arguments.piper_voices, arguments.kokoro),
+        vocabulary_of(arguments.words),
+    )
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    from model.modelfile import save
+    from training.learning.import_assignment import import_assignment
+
+    save(arguments.output, import_assignment(arguments.architecture, arguments.weights))
+
+
+def _completion(arguments: argparse.Namespace) -> None:
+    from training.cli.completion import script
+
+    print(script(parser(), arguments.shell))
+
+
+def _limit_threads() -> None:
+    # one thread for numpy's little products: more of them only wait for each other
+    for library in ("OPENBLAS", "OMP", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and options."""
+    from model.cli_help import finish
+    from training.cli.adapt import add_adapt
+    from training.cli.build import add_build
+    from training.cli.download import add_download
+    from training.cli.evaluate import add_evaluate
+    from training.cli.export import add_export
+    from training.cli.fit import add_fit
+    from training.cli.record import add_record
+    from training.cli.review import add_review
+    from training.cli.stress import add_stress
+    from training.cli.word import add_word
+
+    top = argparse.ArgumentParser(
+        prog="chimed-train",
+        description="Train a wake word, offline.",
+        epilog="`chimed-train COMMAND --help` says more about a command, with an example.",
+    )
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    add_word(commands)
+
+    speak = commands.add_parser(
+        "speak",
+        help="synthesise a phrase and near misses with every voice of this machine",
+        epilog='example:\n  chimed-train speak "hey computer" -o spoken --positives 500 --negatives 1000',
+    )
+    speak.add_argument("phrase", help='what to listen for, such as "hey computer"')
+    speak.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="writes DIR/positives, DIR/negatives"
+    )
+    speak.add_argument("--positives", type=int, default=5000, metavar="N", help="default: %(default)s")
+    speak.add_argument("--negatives", type=int, default=10000, metavar="N", help="default: %(default)s")
+    speak.add_argument("--words", type=Path, metavar="FILE", help="word list instead of the machine's dictionary")
+    speak.add_argument(
+        "--piper-voices", type=Path, metavar="DIR", help="voices of Piper, if it is installed (or $PIPER_VOICES)"
+    )
+    speak.add_argument(
+        "--kokoro", type=Path, metavar="DIR", help="Kokoro's model and voices, if onnxruntime is installed (or $KOKORO)"
+    )
+    speak.add_argument("--seed", type=seed, default=0, metavar="N", help="another one, other recordings (default: 0)")
+    speak.set_defaults(run=_speak)
+
+    add_download(commands)
+    add_build(commands)
+
+    for add in (add_fit, add_export, add_evaluate, add_stress, add_record, add_adapt, add_review):
+        add(commands)
+
+    legacy = commands.add_parser(
+        "import",
+        help="turn the assignment's model.json and model.h5 into a model file",
+        epilog="example:\n  chimed-train import model.json model.h5 -o assignment.npz",
+    )
+    legacy.add_argument("architecture", type=Path, metavar="JSON", help="model.json: the layers")
+    legacy.add_argument("weights", type=Path, metavar="H5", help="model.h5: their weights")
+    legacy.add_argument("-o", "--output", type=Path, required=True, metavar="NPZ", help="the model file to write")
+    legacy.set_defaults(run=_import)
+    completion = commands.add_parser(
+        "completion",
+        help="print what lets a shell complete `chimed-train`'s commands and options",
+        epilog="example:\n  chimed-train completion bash >~/.local/share/bash-completion/completions/chimed-train",
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="which one")
+    completion.set_defaults(run=_completion)
+    finish(commands)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status. Errors are one sentence, never a traceback."""
+    arguments = parser().parse_args(argv)
+    _limit_threads()  # before anything imports numpy, which looks only then
+    from model.extras import install
+    from model.modelfile import ModelFileError
+    from training.utils.errors import TrainingError
+
+    try:
+        arguments.run(arguments)
+    except (TrainingError, ModelFileError) as error:
+        print(f"chimed-train: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("", "model", "training"):
+            raise  # ours: a defect
+        print(
+            f"chimed-train: training needs the package {missing}: {install('train')}",
+            file=sys.stderr,
+        )
+        return 1
+    except OSError as error:  # a full disk, a folder that cannot be written
+        if error.strerror is None:
+            raise
+        print(f"chimed-train: {f'{error.filename}: ' if error.filename else ''}{error.strerror}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nchimed-train: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0

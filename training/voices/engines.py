@@ -51,7 +51,7 @@ class Utterance:
     Kokoro's voices have their pitch; there it says with which melody the text ends.
 
     phones: the text as `training.voices.pronunciation_variants` has it said, in the engine's own phones, if not as the
-    engine would; uneven: what `training.voices.pronunciation_variants.uneven` draws its paces from, 0 for the engine's own pace.
+    engine would; uneven: what `pronunciation_variants.uneven` draws its paces from, 0 for the engine's own pace.
     """
 
     text: str

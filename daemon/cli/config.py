@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from daemon.config import settings as config
+from daemon.config.hook import Hook
 from daemon.config.settings import Settings
 from daemon.listening import listening_plan
-from daemon.responses.hooks import Hook
 from daemon.system.terminal import say
 from model.modelfile import Model, shipped
 

@@ -7,8 +7,9 @@ import threading
 import time
 
 from daemon.config import settings as config
+from daemon.config.hook import Hook
 from daemon.listening import listening_plan
-from daemon.responses.hooks import Event, Hook, run
+from daemon.responses.hooks import Event, run
 from daemon.system.errors import UsageError
 from daemon.system.terminal import say
 

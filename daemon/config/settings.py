@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from daemon.config.hook import Hook
 from daemon.config.wyoming_options import ARBITRATION, CHOICES, IDLE, NAME, STREAMS, Options, check
 from daemon.config.yaml_reader import Value, mode_of, read, suggest
-from daemon.responses.hooks import Hook
 from daemon.system.errors import ConfigError, UsageError
 from daemon.system.log_handlers import LEVELS
 from model.frontend import CLIP, SAMPLE_RATE

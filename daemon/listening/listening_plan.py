@@ -9,9 +9,9 @@ from pathlib import Path
 
 from daemon.audio.resample import Samples
 from daemon.config import settings as config
+from daemon.config.hook import Hook
 from daemon.config.settings import Settings, Word
 from daemon.responses import chime
-from daemon.responses.hooks import Hook
 from daemon.system.errors import AudioError, ConfigError
 from model import modelfile
 from model.modelfile import Model, ModelFileError

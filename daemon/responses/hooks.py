@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import select
-import shlex
 import signal
 import subprocess
 import threading
@@ -22,14 +21,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-TIME_LIMIT = 10.0  # s
+from daemon.config.hook import Hook
+
 AT_ONCE = 16  # hooks
 GRACE = 0.5  # s from SIGTERM to SIGKILL, and once more for the output to end; the daemon stops within 2 s
 POLL = 0.05  # s
 CHUNK = 65_536  # bytes, a pipe's worth
 FLOOD_PIPE = 1 << 20  # bytes; a larger pipe is emptied with fewer calls
 FLOOD_PAUSE = 0.002  # s between two of them
-NAME_LIMIT = 40  # characters
 LINE_LIMIT = 500  # characters
 LINES_LIMIT = 100  # a hook and run
 BYTES_LIMIT = 1 << 20  # a hook and run, should it print no line breaks
@@ -82,24 +81,6 @@ class Event:
             "device": self.device,
         }
         return json.dumps(told).encode() + b"\n"
-
-
-@dataclass(frozen=True)
-class Hook:
-    """A command: a line for the shell, or a program and its arguments.
-
-    time_limit: s that it may run; cooldown: s after a start within which it is not started again.
-    """
-
-    command: str | tuple[str, ...]
-    time_limit: float = TIME_LIMIT
-    cooldown: float = 0.0
-
-    @property
-    def name(self) -> str:
-        """The command as log lines show it, cut if it is long."""
-        line = self.command if isinstance(self.command, str) else shlex.join(self.command)
-        return repr(line if len(line) <= NAME_LIMIT else line[: NAME_LIMIT - 3] + "...")
 
 
 @dataclass(frozen=True)

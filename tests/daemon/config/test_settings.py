@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from daemon.config import settings as config
+from daemon.config.hook import TIME_LIMIT, Hook
 from daemon.config.settings import Audio, Clips, Control, Settings, Word
 from daemon.config.wyoming_options import Options
 from daemon.listening import listening_plan
 from daemon.responses import chime
-from daemon.responses.hooks import TIME_LIMIT, Hook
 from daemon.system.errors import ConfigError
 from model import modelfile
 from tests.support.chimed import tone_model

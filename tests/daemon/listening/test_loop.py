@@ -23,9 +23,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.audio.sources import Block
+from daemon.config.hook import Hook
 from daemon.listening.listening_plan import Plan, Response
 from daemon.listening.loop import CHIME_TAIL, Listener, Service
-from daemon.responses.hooks import Hook, HookRunner
+from daemon.responses.hooks import HookRunner
 from daemon.system import log_handlers
 from daemon.system.sd_notify import Notifier
 from model import modelfile

@@ -21,11 +21,12 @@ from hypothesis.extra import numpy as arrays
 
 from daemon.audio.resample import Resampler
 from daemon.audio.sources import Block
+from daemon.config.hook import Hook
 from daemon.config.settings import Clips
 from daemon.listening.listening_plan import Plan, Response
 from daemon.listening.loop import Listener, Service
 from daemon.responses.clip_recorder import Keeper
-from daemon.responses.hooks import AT_ONCE, LINES_LIMIT, Hook, HookRunner
+from daemon.responses.hooks import AT_ONCE, LINES_LIMIT, HookRunner
 from daemon.system import log_handlers
 from daemon.system.log_handlers import PER_MINUTE, FloodGate
 from daemon.system.sd_notify import Notifier

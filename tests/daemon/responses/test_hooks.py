@@ -20,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.config import settings
-from daemon.responses.hooks import AT_ONCE, LINE_LIMIT, LINES_LIMIT, Event, Hook, HookRunner, Lines
+from daemon.config.hook import Hook
+from daemon.responses.hooks import AT_ONCE, LINE_LIMIT, LINES_LIMIT, Event, HookRunner, Lines
 from tests.support.paths import ROOT
 from tests.support.soundserver import SoundServer, private
 

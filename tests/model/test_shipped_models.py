@@ -10,7 +10,7 @@ from model.modelfile import Model, load, shipped
 from tests.support.paths import DATA
 from tests.support.shared import data, seed
 from training.corpora.corpus import find, read, split_of
-from training.measuring.operating_points import Recall
+from training.measuring.evaluation import Recall
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from training.measuring.recordings_from_options import add_others, load_recordings
 
 if TYPE_CHECKING:
-    from training.measuring.operating_points import Evaluation, Point
+    from training.measuring.evaluation import Evaluation
+from training.measuring.operating_points import OperatingPoint
 
 
 def add_evaluate(commands: Any) -> None:
@@ -76,7 +77,8 @@ def run(arguments: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from model.modelfile import load, save
-    from training.measuring.operating_points import THRESHOLDS, as_json, evaluate, operating_points
+    from training.measuring.evaluation import THRESHOLDS, evaluate
+    from training.measuring.operating_points import as_json, threshold_sweep
     from training.measuring.text_tables import compare, table
     from training.utils.errors import TrainingError
 
@@ -106,7 +108,7 @@ def run(arguments: argparse.Namespace) -> None:
     if written:
         own, rate = arguments.write_threshold, arguments.set_threshold
         chosen = evaluations[0].at(own) if own is not None else _choose(evaluations[0], rate)
-        measured = {"split": arguments.split, **as_json([chosen])[0], "points": operating_points(evaluations[0].curve)}
+        measured = {"split": arguments.split, **as_json([chosen])[0], "points": threshold_sweep(evaluations[0].curve)}
         model = replace(evaluations[0].model, threshold=chosen.threshold, measured=measured)
         save(arguments.models[0], model)
         evaluations = [replace(evaluations[0], model=model)]
@@ -126,9 +128,9 @@ def run(arguments: argparse.Namespace) -> None:
         write_report(arguments.html, evaluations, arguments.split + " and all of the word" * every)
 
 
-def _choose(evaluation: Evaluation, fa_per_hour: float) -> Point:
+def _choose(evaluation: Evaluation, fa_per_hour: float) -> OperatingPoint:
     """For --set-threshold; a careful one, which is said, where there is not speech enough. Raises TrainingError."""
-    threshold, why = evaluation.careful(evaluation.choose(fa_per_hour).threshold, fa_per_hour)
+    threshold, why = evaluation.cautious_threshold(evaluation.choose_threshold(fa_per_hour).threshold, fa_per_hour)
     if why:
         print(why, file=sys.stderr)
     return evaluation.at(threshold)

@@ -11,14 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-ENOUGH = 0.5  # false accepts that the wish allows in the development speech; with less, one of them decides everything
-# a threshold for where there is not speech enough to choose one; "activate" as it ships fires 1.6 times an hour at it
-CAREFUL = 0.9
-
-
-def can_tell(fa_per_hour: float, hours: float) -> bool:
-    """Whether in so much speech it can be seen if a wish for false accepts is kept to; 0, never in it, always can."""
-    return not fa_per_hour or fa_per_hour * hours >= ENOUGH
+from training.measuring.operating_points import ENOUGH
 
 
 @dataclass(frozen=True)

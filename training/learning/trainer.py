@@ -31,7 +31,7 @@ from training.learning.prefetch import Ahead
 from training.learning.scene_batches import Batch, Plan
 from training.learning.tensorboard import Scalars, line, of
 from training.learning.tensorflow_backend import tensorflow
-from training.measuring.operating_points import THRESHOLDS, FalseAccepts, Recall
+from training.measuring.evaluation import THRESHOLDS, FalseAccepts, Recall
 from training.scenes.scenes import Material
 from training.utils.atomic_write import whole
 from training.utils.errors import TrainingError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from training.measuring.confidence_intervals import Rate
-from training.measuring.operating_points import THRESHOLDS, Evaluation
+from training.measuring.evaluation import THRESHOLDS, Evaluation
 
 WISHES = (0.5, 1.0, 2.0, 5.0)  # false accepts an hour at which models are compared
 

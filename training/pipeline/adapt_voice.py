@@ -22,7 +22,7 @@ from training.corpora.corpus import Clip, Corpus, Int16Array, Problem, to_int16
 from training.dsp import endpointing
 from training.learning.checkpoint import code_version
 from training.measuring.confidence_intervals import Rate
-from training.measuring.operating_points import Evaluation, evaluate
+from training.measuring.evaluation import Evaluation, evaluate
 from training.measuring.score_recordings import Recording
 from training.scenes.scenes import Material, colours
 from training.utils.errors import TrainingError

@@ -18,7 +18,8 @@ from model.modelfile import Model, load, save
 from training.alignment.phone_targets import WITHOUT, can_align, texts
 from training.corpora import corpus
 from training.corpora.exclude_word import without
-from training.measuring.operating_points import CANDIDATES, Evaluation, as_json, evaluate, operating_points
+from training.measuring.evaluation import Evaluation, evaluate
+from training.measuring.operating_points import CANDIDATES, as_json, threshold_sweep
 from training.measuring.score_recordings import recordings
 from training.pipeline.time_estimate import expected
 from training.scenes.fallback_material import speak_sentences, write_noise
@@ -253,12 +254,12 @@ def _measure(
         chosen = model.threshold
         if development.streams:
             try:
-                chosen = development.choose(order.fa_per_hour).threshold
+                chosen = development.choose_threshold(order.fa_per_hour).threshold
             except TrainingError:
                 chosen = CANDIDATES[-1]
                 wish = f"{order.fa_per_hour:g} times an hour"
                 tqdm.write(f"it fires more than {wish} at any threshold: the highest is taken")
-        chosen, why = development.careful(chosen, order.fa_per_hour, "development speech")
+        chosen, why = development.cautious_threshold(chosen, order.fa_per_hour, "development speech")
         said = [*notes, why] if why else notes
         if why:
             tqdm.write(why)
@@ -267,7 +268,7 @@ def _measure(
             "split": "test",
             "chosen_for": {"split": "dev", "false_accepts_an_hour": order.fa_per_hour},
             **as_json([test.at(chosen)])[0],
-            "points": operating_points(test.curve),
+            "points": threshold_sweep(test.curve),
         }
         test = replace(test, model=replace(model, threshold=chosen, measured=measured))
         save(folder / "model.npz", test.model)

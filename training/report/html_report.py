@@ -17,7 +17,7 @@ import numpy as np
 from model.frontend import SAMPLE_RATE, STEP
 from training.corpora.corpus import Int16Array
 from training.measuring.confidence_intervals import Rate
-from training.measuring.operating_points import Evaluation
+from training.measuring.evaluation import Evaluation
 from training.measuring.score_recordings import Stream, Trial, condition, sample_of
 from training.report.charts import Axis, Chart, Series, Spot, event, percent_axis, rate_axis, round_axis
 from training.report.embedded_media import picture, sound

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.measuring.operating_points import Evaluation
+from training.measuring.evaluation import Evaluation
 from training.measuring.text_tables import accepts, markdown, misses
 
 

@@ -16,7 +16,7 @@ from tests.support.chimed import recording, tone_model
 from tests.support.examples import bursts, random_model
 from tests.support.shared import seed
 from training.cli.main import parser
-from training.learning.early_stopping import CAREFUL
+from training.measuring.operating_points import CAUTIOUS_THRESHOLD
 
 COMMAND = [sys.executable, "-c", "import sys; from training.cli.main import main; sys.exit(main())"]
 
@@ -142,16 +142,16 @@ def test_a_threshold_that_no_speech_or_too_little_can_tell_is_not_the_lowest(tmp
     assert little.returncode == 0, little.stderr
     warned, written = little.stderr.splitlines()[-2:]
     assert "in 0 min of speech nobody can see whether it fires more than 1 times an hour" in warned
-    assert f"the threshold is {CAREFUL:g} at least" in warned
+    assert f"the threshold is {CAUTIOUS_THRESHOLD:g} at least" in warned
     assert written == f"{tmp_path / 'tok.npz'}: threshold {load(tmp_path / 'tok.npz').threshold:g}"
     model = load(tmp_path / "tok.npz")
-    assert model.measured["threshold"] == model.threshold == CAREFUL
+    assert model.measured["threshold"] == model.threshold == CAUTIOUS_THRESHOLD
 
     # never in this sound: that is seen in any
     never = run(*evaluate, "--noise", tmp_path / "talk", "--set-threshold", 0)
     assert never.returncode == 0, never.stderr
     assert "nobody can see" not in never.stderr
-    assert load(tmp_path / "tok.npz").threshold < CAREFUL
+    assert load(tmp_path / "tok.npz").threshold < CAUTIOUS_THRESHOLD
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from tests.support.examples import random_model
 from tests.support.paths import ROOT
 from training.cli.main import parser
 from training.corpora.corpus import SPLITS, split_of
-from training.learning.early_stopping import CAREFUL
+from training.measuring.operating_points import CAUTIOUS_THRESHOLD
 from training.pipeline.train_word import Order, train_word
 from training.scenes.fallback_material import write_noise
 from training.utils.errors import TrainingError
@@ -94,7 +94,7 @@ def test_one_command_gives_a_measured_model_and_a_killed_one_gives_the_same(tmp_
     assert {"synthetic-voices, quiet", "synthetic-voices, 10 dB"} <= set(recall)
     assert recall["synthetic-voices, quiet"]["of"] >= 1
     assert len(score(model, np.zeros(44_100, np.int16))) > 100
-    assert model.threshold >= CAREFUL  # seconds of speech tell nothing
+    assert model.threshold >= CAUTIOUS_THRESHOLD  # seconds of speech tell nothing
     card = (straight / "hey.md").read_text()
     assert "nobody can see whether it fires more than 0.5 times an hour" in " ".join(card.split())
     for text in ("# hey computer", "24 times 'hey computer'", "no real speech", "missed: synthetic-voices, quiet"):

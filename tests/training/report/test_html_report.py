@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.support.examples import bursts, random_model
-from training.measuring.operating_points import evaluate
+from training.measuring.evaluation import evaluate
 from training.measuring.score_recordings import Recording, sample_of
 from training.report.charts import Axis, rate_axis, round_axis
 from training.report.embedded_media import png

@@ -12,16 +12,9 @@ from model.gate import Gate
 from tests.support.examples import bursts, random_model
 from training.corpora.corpus import active_level
 from training.measuring.confidence_intervals import Rate
+from training.measuring.evaluation import Evaluation, FalseAccepts, Recall, evaluate
 from training.measuring.offline_gate import fires, smooth
-from training.measuring.operating_points import (
-    Evaluation,
-    FalseAccepts,
-    Point,
-    Recall,
-    choose,
-    evaluate,
-    operating_points,
-)
+from training.measuring.operating_points import OperatingPoint, choose_threshold, threshold_sweep
 from training.measuring.score_recordings import Recording, Trial, background, place, score_words, word_end
 from training.measuring.text_tables import compare, table
 from training.utils.errors import TrainingError
@@ -121,16 +114,16 @@ def test_a_higher_threshold_never_hears_more_words() -> None:
     assert recall.at(0.5).total == 4
 
 
-def point(threshold: float, speech: int, noise: int) -> Point:
-    return Point(threshold, {}, {"speech": Rate(speech, 2.0), "noise": Rate(noise, 1.0)})
+def point(threshold: float, speech: int, noise: int) -> OperatingPoint:
+    return OperatingPoint(threshold, {}, {"speech": Rate(speech, 2.0), "noise": Rate(noise, 1.0)})
 
 
 def test_the_threshold_for_a_wished_rate_is_the_lowest_that_keeps_it() -> None:
     points = [point(0.2, 9, 3), point(0.4, 2, 1), point(0.6, 1, 0), point(0.5, 3, 0), point(0.9, 0, 0)]
-    assert choose(points, 1.0).threshold == 0.6  # 0.4 keeps it by chance: 0.5 does not
-    assert choose(points, 2.0).threshold == 0.4
+    assert choose_threshold(points, 1.0).threshold == 0.6  # 0.4 keeps it by chance: 0.5 does not
+    assert choose_threshold(points, 2.0).threshold == 0.4
     with pytest.raises(TrainingError, match=r"fires more than 0\.5"):
-        choose([point(0.9, 2, 0)], 0.5)
+        choose_threshold([point(0.9, 2, 0)], 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +161,7 @@ def test_the_curve_holds_what_each_threshold_gives(evaluations) -> None:
     assert len(thresholds) > 90
     for point in evaluation.curve[::40]:
         assert point == evaluation.at(point.threshold)
-    rows = operating_points(evaluation.curve)
+    rows = threshold_sweep(evaluation.curve)
     assert 2 <= len(rows) <= 40
     assert rows[-1][1] == 1.0  # at the highest threshold nothing is heard
     last = evaluation.at(rows[3][0])

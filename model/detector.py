@@ -1,12 +1,13 @@
 """Samples in, detections out: the whole path, for a file and for a stream alike.
 
-`Scorer` turns samples into posteriors, `Spotter` adds the gates, `Detector` the rolling window. All cut the audio
-into frames counted from the start of the stream, so any split into blocks gives bitwise equal results.
+`Scorer` turns samples into posteriors, `Spotter` has a scorer and the gates, `Detector` a spotter and the rolling
+window. All cut the audio into frames counted from the start of the stream, so any split into blocks gives bitwise
+equal results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ from model.frontend import (
 from model.gate import Gate
 from model.modelfile import Model
 from model.network import Network
-from model.ring_buffer import Ring
+from model.ring_buffer import RingBuffer
 
 # A recording may end with the word, and a network is sure of a word only a moment after it; at a microphone that
 # moment comes by itself. Whole frames, half a second.
@@ -165,13 +166,19 @@ def score(model: Model, samples: Samples) -> FloatArray:
 
 
 class Spotter:
-    """Push samples, get detections; holds no more of the past than they need, so that hundreds fit into memory.
+    """Samples to scores to detections; holds no more of the past than they need, so that hundreds fit into memory.
 
-    models: one per word, each with its own threshold, smoothing and suppression; networks: as for `Scorer`.
-    Raises ValueError if there is none or if two stand for the same word.
+    models: one per word, each with its own threshold, smoothing and suppression; networks: as for `Scorer`;
+    on_scores: shown all that was computed, before it is decided on.
+    Raises ValueError if there is no model or if two stand for the same word.
     """
 
-    def __init__(self, models: Sequence[Model], networks: Sequence[Network] | None = None) -> None:
+    def __init__(
+        self,
+        models: Sequence[Model],
+        networks: Sequence[Network] | None = None,
+        on_scores: Callable[[Scores], None] | None = None,
+    ) -> None:
         if not models:
             raise ValueError("a detector needs at least one model")
         self.words = tuple(model.word for model in models)
@@ -179,6 +186,7 @@ class Spotter:
             raise ValueError(f"two models for the same word: {', '.join(self.words)}")
         self._scorer = Scorer(models, networks)
         self._gates = [Gate(model.threshold, model.smoothing, model.suppression) for model in models]
+        self._on_scores = on_scores
 
     def reset(self) -> None:
         """Start of a new stream, as after a gap in the audio."""
@@ -191,11 +199,9 @@ class Spotter:
 
         Raises ValueError for anything but one-dimensional int16.
         """
-        if samples.ndim != 1 or samples.dtype != np.int16:
-            raise ValueError(f"expected int16 samples of shape (n,), not {samples.dtype} {samples.shape}")
         detections = []
-        for start in range(0, len(samples), CLIP):
-            detections += self._hear(samples[start : start + CLIP])
+        for block in in_windows(samples):
+            detections += self._decide(self._scorer.push(block))
         return detections
 
     def flush(self) -> list[Detection]:
@@ -208,10 +214,9 @@ class Spotter:
         scores = self._scorer.push(np.zeros(-heard % FRAME + QUIET_AFTER, np.int16))
         return [replace(detection, sample=min(detection.sample, heard)) for detection in self._decide(scores)]
 
-    def _hear(self, block: Samples) -> list[Detection]:
-        return self._decide(self._scorer.push(block))
-
     def _decide(self, scores: Scores) -> list[Detection]:
+        if self._on_scores is not None:
+            self._on_scores(scores)
         detections = [
             Detection(word, firing.score, firing.step * STEP + STEP_SPAN)
             for word, gate, posteriors in zip(self.words, self._gates, scores.posteriors, strict=True)
@@ -220,30 +225,53 @@ class Spotter:
         return sorted(detections, key=lambda detection: detection.sample)
 
 
-class Detector(Spotter):
+def in_windows(samples: Samples) -> Iterator[Samples]:
+    """The samples in blocks of 10 s at most. Raises ValueError for anything but one-dimensional int16."""
+    if samples.ndim != 1 or samples.dtype != np.int16:
+        raise ValueError(f"expected int16 samples of shape (n,), not {samples.dtype} {samples.shape}")
+    for start in range(0, len(samples), CLIP):
+        yield samples[start : start + CLIP]
+
+
+class Detector:
     """Push samples, get detections; the last 10 s can be read at any moment.
 
     models, and what is raised: as for `Spotter`.
     """
 
     def __init__(self, models: Sequence[Model]) -> None:
-        super().__init__(models)
-        self.samples = Ring(CLIP, dtype=np.int16)
-        self.columns = Ring(CLIP_COLUMNS, (BINS,))
-        self.posteriors = Ring(CLIP_STEPS, (len(models),))
+        self._spotter = Spotter(models, on_scores=self._keep)
+        self.words = self._spotter.words
+        self.samples = RingBuffer(CLIP, dtype=np.int16)
+        self.columns = RingBuffer(CLIP_COLUMNS, (BINS,))
+        self.posteriors = RingBuffer(CLIP_STEPS, (len(models),))
 
     def reset(self) -> None:
         """Start of a new stream, as after a gap in the audio."""
-        super().reset()
+        self._spotter.reset()
         for ring in (self.samples, self.columns, self.posteriors):
             ring.reset()
 
-    def _hear(self, block: Samples) -> list[Detection]:
-        self.samples.push(block)
-        return super()._hear(block)
+    def push(self, samples: Samples) -> list[Detection]:
+        """(n,) int16 samples -> the detections among the frames that they complete, in order of time.
 
-    def _decide(self, scores: Scores) -> list[Detection]:
+        Raises ValueError for anything but one-dimensional int16.
+        """
+        detections = []
+        for block in in_windows(samples):
+            self.samples.push(block)
+            detections += self._spotter.push(block)
+        return detections
+
+    def flush(self) -> list[Detection]:
+        """End of the stream: the detections in the last, incomplete frame."""
+        return self._spotter.flush()
+
+    def conclude(self) -> list[Detection]:
+        """End of a recording: as `flush`, and what half a second of silence after it makes certain, at its end."""
+        return self._spotter.conclude()
+
+    def _keep(self, scores: Scores) -> None:
         # of samples that were heard, not of the silence after a recording
         self.columns.push(scores.columns.T[: column_count(self.samples.total) - self.columns.total])
         self.posteriors.push(scores.posteriors.T[: step_count(self.samples.total) - self.posteriors.total])
-        return super()._decide(scores)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-class Ring:
+class RingBuffer:
     """The last `length` entries of a stream; an entry is a row of the given shape.
 
     A push writes only what is new; `last` puts the two halves of the ring in order.

@@ -1,7 +1,7 @@
 """PortAudio's blocks in, the same blocks out in the loop's thread, which is woken no more often than needed.
 
-Bounded: what finds no room is dropped and counted with the next block. In a quiet room `Patience` lets a few blocks
-wait for each other.
+Bounded: what finds no room is dropped and counted with the next block. In a quiet room `WakeupBatching` lets a few
+blocks wait for each other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import deque
 from typing import Any, NamedTuple
 
 from daemon.audio.resample import Samples
-from daemon.audio.wakeup_batching import Patience
+from daemon.audio.wakeup_batching import WakeupBatching
 
 
 class Captured(NamedTuple):
@@ -23,7 +23,7 @@ class Captured(NamedTuple):
     dropped: int
 
 
-class Inbox:
+class CaptureQueue:
     """Of one stream. limit: blocks; channel: which one counts, from 1."""
 
     def __init__(self, limit: int, channel: int = 1) -> None:
@@ -31,7 +31,7 @@ class Inbox:
         self._channel = channel
         self._blocks: deque[Captured] = deque()
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._patience = Patience()
+        self._patience = WakeupBatching()
         self._lost, self._dropped = False, 0
         self.finished = False  # the stream; nothing more will come
 

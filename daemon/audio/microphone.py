@@ -1,6 +1,6 @@
 """A microphone in, blocks out, for days: a device that is lost is noticed, said once, and reopened.
 
-PortAudio's callback copies the block into a bounded queue, the `Inbox`. A device that vanishes raises nothing: its
+PortAudio's callback copies the block into the bounded `CaptureQueue`. A device that vanishes raises nothing: its
 stream finishes, or its blocks just stop coming, or they go on and hold zeros alone. So all three are watched here.
 """
 
@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from daemon.audio.capture_queue import Inbox
+from daemon.audio.capture_queue import CaptureQueue
 from daemon.audio.portaudio import Capture, PortAudio, Wanted
 from daemon.audio.resample import Resampler, Samples, to_float
 from daemon.audio.sources import Block
 from daemon.system.errors import AudioError
 from model.frontend import FRAME, SAMPLE_RATE
 
-QUEUE = 125  # blocks, 10 s: a sound server that paused for seconds delivers them all at once
+QUEUE_BLOCKS = 125  # blocks, 10 s: a sound server that paused for seconds delivers them all at once
 FIRST_BLOCK_LIMIT = 2.0  # s; a device that works took up to 1.7 s, and waiting in this way may cost a core
 BLOCK_LIMIT = 3.0  # s without a block: the device is lost
 WATCH_LIMIT = 10.0  # s; then the device is opened anew, since another may be the default by now
-POLL = 0.25  # s
+POLL_SECONDS = 0.25  # s
 WAIT = 0.5  # s without a block, longer than any waits in the inbox: then it is worth a look why
 BACK_OFF = (0.25, 0.5, 1.0, 2.0)  # s before each attempt to reopen; the last one goes on for ever
 OVERLOAD_PAUSE = 60.0  # s between two complaints about overload
@@ -69,7 +69,7 @@ class Microphone:
         self._channel = channel
         self._factor = np.float32(10 ** (gain / 20))
         self._capture: Capture | None = None
-        self._inbox = Inbox(QUEUE, channel)
+        self._inbox = CaptureQueue(QUEUE_BLOCKS, channel)
         self._heard = heard
         self._lost = False
         self._silence = Silence()
@@ -84,7 +84,7 @@ class Microphone:
 
     def _open(self) -> None:
         # a new one each time, since a stream that was given up may still write to the old one
-        self._inbox = inbox = Inbox(QUEUE, self._channel)
+        self._inbox = inbox = CaptureQueue(QUEUE_BLOCKS, self._channel)
         self._capture = self._portaudio.capture(self._device, self._channel, inbox.callback, inbox.finish)
         self._resampler = Resampler(self._capture.rate)
         self.name = f"microphone {self._capture.device.name!r}"
@@ -165,7 +165,7 @@ class Microphone:
             if time.monotonic() > deadline:
                 raise NothingComesError(f"no sound came for {WATCH_LIMIT:g} s")
             yield Block(SILENCE)
-            time.sleep(POLL)
+            time.sleep(POLL_SECONDS)
 
     @property
     def _rate(self) -> int:

@@ -25,7 +25,7 @@ OPEN_LIMIT = 5.0  # s
 CLOSE_LIMIT = 0.5  # s; abort() takes 1 ms, or for ever when the sound server hangs
 TAIL = 0.25  # s of silence after a sound: stopping an output stream cuts off what the server still holds
 
-MISSING = (
+NO_PORTAUDIO = (
     "PortAudio is not installed: `sudo apt install libportaudio2` (Debian, Ubuntu), "
     "`sudo dnf install portaudio` (Fedora) or `sudo pacman -S portaudio` (Arch)"
 )
@@ -80,7 +80,7 @@ class PortAudio:
             try:
                 import sounddevice  # loads a C library, which may be missing
             except OSError as error:
-                raise AudioError(MISSING) from error
+                raise AudioError(NO_PORTAUDIO) from error
         return sounddevice
 
     def load(self) -> None:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 
-from daemon.audio.microphone import POLL, SILENCE
+from daemon.audio.microphone import POLL_SECONDS, SILENCE
 from daemon.audio.mute import Mute
 from daemon.audio.sources import Block, Source
 
@@ -16,7 +16,7 @@ Open = Callable[[bool, bool], Source]
 log = logging.getLogger(__name__)
 
 
-class Tap:
+class SwitchableSource:
     """What `open_source` opens; while `mute` is on nothing is open, and empty blocks say that the loop lives.
 
     open_source: told whether to be patient, since only at the start somebody may be there to read that there is no such
@@ -65,7 +65,7 @@ class Tap:
     def _silence(self) -> Iterator[Block]:
         while self._mute.on:
             yield Block(SILENCE)
-            time.sleep(POLL)
+            time.sleep(POLL_SECONDS)
 
     def backlog(self) -> int:
         """Samples that were captured but not yet handed on."""

@@ -14,12 +14,12 @@ from daemon.audio.resample import Samples
 
 HELD = 4  # blocks that are handed on at once, 0.32 s
 AWAKE = 13  # blocks, 1 s: a decision comes at most a quarter of a second after the end of a word
-STRETCH = 63  # blocks, 5 s: as quiet as the quietest block of this stretch and of the one before is the room
+ROOM_BLOCKS = 63  # blocks, 5 s: as quiet as the quietest block of this stretch and of the one before is the room
 LOUD = 1.6  # times the power of the room, 2 dB: steady noise nearly always stays below; docs/benchmarks.md has more
 POINTS = 440  # sums that a block is reduced to, of 8 samples at 44.1 kHz
 
 
-class Patience:
+class WakeupBatching:
     """Looks at block after block of one stream, at any rate. Not patient in its first second."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Patience:
         if self._hurried or power > LOUD * min(self._lowest, self._lowest_before):
             self._hurried, self._awake = False, AWAKE
         self._seen += 1
-        if self._seen == STRETCH:
+        if self._seen == ROOM_BLOCKS:
             self._lowest_before, self._lowest, self._seen = self._lowest, float("inf"), 0
         self._held += 1
         if self._awake:

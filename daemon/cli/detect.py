@@ -11,7 +11,7 @@ from pathlib import Path
 
 from daemon.audio.resample import Samples
 from daemon.audio.sources import STDIN, import_soundfile, open_input
-from daemon.cli.detect_chimes import ChimeTrack
+from daemon.cli.detect_chimes import ChimeOverlay
 from daemon.cli.detect_plot import Picture
 from daemon.config import settings as config
 from daemon.listening import listening_plan
@@ -54,7 +54,7 @@ def _detect(
     rate: int | None,
     detector: Detector,
     picture: Picture | None,
-    track: ChimeTrack | None,
+    track: ChimeOverlay | None,
     sounds: dict[str, Samples],
     line: Callable[[str, Detection], str],
 ) -> int:
@@ -88,7 +88,7 @@ def _scored(file: str, rate: int | None, detector: Detector) -> Iterator[tuple[S
 
 
 @contextmanager
-def _written_track(path: str) -> Iterator[ChimeTrack]:
+def _written_track(path: str) -> Iterator[ChimeOverlay]:
     """A chime track that is written to this WAV. Raises ChimedError if it cannot be."""
     soundfile = import_soundfile()
     try:
@@ -97,7 +97,7 @@ def _written_track(path: str) -> Iterator[ChimeTrack]:
         raise ChimedError(f"{path}: {error.strerror or error}") from error
     try:
         with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, "PCM_16", format="WAV") as out:
-            yield ChimeTrack(out.write)
+            yield ChimeOverlay(out.write)
     except (soundfile.LibsndfileError, AssertionError) as error:  # soundfile asserts that all was written
         raise ChimedError(f"{path}: cannot be written ({error or 'is the disk full?'})") from error
 

@@ -10,7 +10,7 @@ from daemon.audio.resample import Samples
 from model.frontend import FRAME
 
 
-class ChimeTrack:
+class ChimeOverlay:
     """Mixes a chime into the stream at each detection; what comes out is as long as what went in.
 
     write: gets the mixed pieces. A detection is known at most one frame after its place in the stream, so one

@@ -16,13 +16,13 @@ from types import FrameType
 from daemon.audio.mute import Mute
 from daemon.audio.portaudio import PortAudio
 from daemon.audio.sources import PIPE_SPEED, STDIN, Block, Source, open_input, paced
-from daemon.audio.switchable_source import Tap
-from daemon.cli.run_components import Parts, control_server, mute_file, open_microphone
+from daemon.audio.switchable_source import SwitchableSource
+from daemon.cli.run_components import RunComponents, control_server, mute_file, open_microphone
 from daemon.config import settings as config
 from daemon.config.settings import Settings
-from daemon.control.commands import Answers
+from daemon.control.commands import ControlCommands
 from daemon.listening import listening_plan
-from daemon.listening.loop import Service
+from daemon.listening.loop import ListeningLoop
 from daemon.listening.reload import Reloader
 from daemon.responses.chime import ChimePlayer
 from daemon.responses.hooks import HookRunner
@@ -30,11 +30,11 @@ from daemon.system import log_handlers
 from daemon.system.errors import ChimedError, UsageError
 from daemon.system.sd_notify import Notifier
 from daemon.system.terminal import reopen_closed, silence_libraries
-from daemon.wyoming.embedded import Beside
+from daemon.wyoming.embedded import EmbeddedService
 
-LAST_CHIME = 0.8  # s that a chime gets to end before the daemon does
-STOPPING = (signal.SIGTERM, signal.SIGINT)
-LAST_CALL = 0.2  # s that a hanging sound server gets
+LAST_CHIME_SECONDS = 0.8  # s that a chime gets to end before the daemon does
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+LAST_CALL_SECONDS = 0.2  # s that a hanging sound server gets
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def command(args: argparse.Namespace) -> int:
     except Exception:
         log.exception("this is a mistake in chimed")
         code = 1  # and no orderly exit if PortAudio would make it hang
-    if not portaudio.idle(LAST_CALL):
+    if not portaudio.idle(LAST_CALL_SECONDS):
         # an orderly exit terminates PortAudio, which then hangs with the sound server or crashes
         logging.shutdown()
         os._exit(code)
@@ -74,7 +74,7 @@ def _listen(args: argparse.Namespace, portaudio: PortAudio) -> int:
     with ExitStack() as stack:  # takes the parts down in reverse order
         notifier = Notifier()
         stack.callback(notifier.close)
-        wyoming = Beside()
+        wyoming = EmbeddedService()
         stack.callback(wyoming.close)
         wyoming.follow(settings.wyoming, plan.models)
         control = None if args.fast else control_server(settings.control)
@@ -87,24 +87,24 @@ def _listen(args: argparse.Namespace, portaudio: PortAudio) -> int:
         stack.callback(source.close)
         player = None if args.no_chime or args.fast else ChimePlayer(portaudio)
         if player is not None:
-            stack.callback(player.wait, LAST_CHIME)
-        service = Service(source, plan, player, hooks, notifier, mute, alive=lambda: not portaudio.hung)
-        parts = Parts(service, hooks, wyoming, control, functools.partial(open_microphone, args, portaudio))
-        parts.keep(settings)
-        stack.callback(service.close)
-        reloader = Reloader(settings, lambda: _settings(args), parts.follow, service, notifier)
-        _reload_on_signal(lambda: service.ask(reloader.reload))
+            stack.callback(player.wait, LAST_CHIME_SECONDS)
+        loop = ListeningLoop(source, plan, player, hooks, notifier, mute, alive=lambda: not portaudio.hung)
+        components = RunComponents(loop, hooks, wyoming, control, functools.partial(open_microphone, args, portaudio))
+        components.keep(settings)
+        stack.callback(loop.close)
+        reloader = Reloader(settings, lambda: _settings(args), components.follow, loop, notifier)
+        _reload_on_signal(lambda: loop.ask(reloader.reload))
         if control is not None:
-            control.start(Answers(service, control, reloader).handle)
+            control.start(ControlCommands(loop, control, reloader).handle)
         stack.callback(hooks.stop)  # they end while the rest is taken down
         stack.callback(notifier.send, STOPPING=1)
         stack.callback(_ignore_signals)
         try:
-            service.run(_blocks(args, source))
+            loop.run(_blocks(args, source))
         except KeyboardInterrupt:
             mute.end()  # who stops it ends that too; a crash does not
             raise
-        log.info("end of %s: %.1f s, %d heard", source.name, service.seconds, service.detections)
+        log.info("end of %s: %.1f s, %d heard", source.name, loop.status().seconds, loop.status().detections)
         hooks.wait()
     return 0
 
@@ -117,7 +117,7 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 def _source(args: argparse.Namespace, settings: Settings, portaudio: PortAudio, mute: Mute) -> Source:
     if args.input is None:
-        return Tap(open_microphone(args, portaudio, settings.audio), mute)
+        return SwitchableSource(open_microphone(args, portaudio, settings.audio), mute)
     return open_input(args.input, args.rate, live=not args.fast)
 
 
@@ -143,13 +143,13 @@ def _stop_on_signals() -> None:
         _ignore_signals()
         raise KeyboardInterrupt
 
-    for number in STOPPING:
+    for number in STOP_SIGNALS:
         signal.signal(number, stop)
 
 
 def _ignore_signals() -> None:
     """While the parts are taken down, within seconds, another Ctrl-C must not leave half of them standing."""
-    for number in STOPPING:
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 

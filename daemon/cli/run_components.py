@@ -9,36 +9,36 @@ from pathlib import Path
 
 from daemon.audio.microphone import Microphone
 from daemon.audio.portaudio import PortAudio
-from daemon.audio.switchable_source import Open, Tap
+from daemon.audio.switchable_source import Open, SwitchableSource
 from daemon.config.settings import Audio, Control, Settings
 from daemon.control.server import ControlServer, socket_path
-from daemon.listening.listening_plan import Plan
-from daemon.listening.loop import Service
+from daemon.listening.listening_plan import ListeningPlan
+from daemon.listening.loop import ListeningLoop
 from daemon.responses.hooks import HookRunner
 from daemon.system.errors import ChimedError
-from daemon.wyoming.embedded import Beside
+from daemon.wyoming.embedded import EmbeddedService
 
 log = logging.getLogger(__name__)
 
 
-class Parts:
+class RunComponents:
     """What listens, answers and serves. control: None where there shall never be a socket."""
 
     def __init__(
         self,
-        service: Service,
+        loop: ListeningLoop,
         hooks: HookRunner,
-        wyoming: Beside,
+        wyoming: EmbeddedService,
         control: ControlServer | None,
         microphone: Callable[[Audio], Open],
     ) -> None:
-        self._service = service
+        self._loop = loop
         self._hooks = hooks
         self._wyoming = wyoming
         self._control = control
         self._microphone = microphone
 
-    def follow(self, old: Settings, new: Settings, plan: Plan) -> None:
+    def follow(self, old: Settings, new: Settings, plan: ListeningPlan) -> None:
         """On the loop's thread. Raises ChimedError where new ones cannot be in force; then the old ones are."""
         if self._control is not None and new.control != old.control:
             self._move(wanted_path(new.control))
@@ -48,28 +48,28 @@ class Parts:
             if self._control is not None and new.control != old.control:
                 self._move(wanted_path(old.control))
             raise
-        self._service.adopt(plan)
+        self._loop.adopt(plan)
         logging.getLogger().setLevel(new.log_level.upper())
         self._hooks.at_once = new.hooks_at_once
-        if new.audio != old.audio and isinstance(self._service.source, Tap):
-            self._service.source.exchange(self._microphone(new.audio))
+        if new.audio != old.audio and isinstance(self._loop.source, SwitchableSource):
+            self._loop.source.exchange(self._microphone(new.audio))
         self.keep(new)
 
     def _move(self, path: Path | None) -> None:
         assert self._control is not None
         self._control.move(path)
-        self._service.mute.move(mute_file(path))
+        self._loop.mute.move(mute_file(path))
         log.info("control socket: %s", path or "none")
 
     def keep(self, settings: Settings) -> None:
-        """Keep clips as these settings want it, of what the service listens for now."""
-        if self._service.keeper is not None:
-            self._service.keeper.stop()
-            self._service.keeper = None
+        """Keep clips as these settings want it, of what the loop listens for now."""
+        if self._loop.keeper is not None:
+            self._loop.keeper.stop()
+            self._loop.keeper = None
         if settings.clips.folder is not None:
-            from daemon.responses.clip_recorder import Keeper  # most keep none
+            from daemon.responses.clip_recorder import ClipRecorder  # most keep none
 
-            self._service.keeper = Keeper(settings.clips, self._service.plan.models)
+            self._loop.keeper = ClipRecorder(settings.clips, self._loop.plan.models)
 
 
 def open_microphone(args: argparse.Namespace, portaudio: PortAudio, audio: Audio) -> Open:

@@ -21,12 +21,12 @@ from daemon.system.terminal import say
 UNIT = "chimed.service"
 SHIPPED_COMMAND = "/usr/bin/chimed"
 NOTIFY_RELOAD = 253  # the version of systemd that lets `systemctl reload` wait for its end
-PATIENCE = 10.0  # s to see what becomes of a start
+START_TIMEOUT = 10.0  # s to see what becomes of a start
 HIDDEN = ("/root", "/home", "/tmp", "/run/user")  # noqa: S108 - what the system unit does not see
 
 
 @dataclass(frozen=True)
-class Place:
+class UnitPlace:
     """Where a unit goes, and whose systemd runs it."""
 
     folder: Path
@@ -58,18 +58,18 @@ def command(args: argparse.Namespace) -> int:
     return 0
 
 
-def _session() -> Place:
+def _session() -> UnitPlace:
     folder = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Place(Path(folder).expanduser() / "systemd" / "user", UNIT, ("systemctl", "--user"))
+    return UnitPlace(Path(folder).expanduser() / "systemd" / "user", UNIT, ("systemctl", "--user"))
 
 
-def _system() -> Place:
+def _system() -> UnitPlace:
     if os.geteuid() != 0:
         raise ChimedError("the system's service is root's to change: sudo chimed service ... --system")
-    return Place(Path("/etc/systemd/system"), "chimed-system.service", ("systemctl",))
+    return UnitPlace(Path("/etc/systemd/system"), "chimed-system.service", ("systemctl",))
 
 
-def _install(place: Place) -> None:
+def _install(place: UnitPlace) -> None:
     start = _chimed()
     if place.template != UNIT:
         _check_visible()
@@ -88,7 +88,7 @@ def _install(place: Place) -> None:
     say(f"wrote {place.unit}, which starts {start}")
     for arguments in (("daemon-reload",), ("enable", UNIT), ("restart", "--no-block", UNIT)):
         _run(place, *arguments, told=True)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + START_TIMEOUT
     while _show(place, "ActiveState") == "activating" and time.monotonic() < deadline:
         time.sleep(0.1)
     _describe(place)
@@ -96,7 +96,7 @@ def _install(place: Place) -> None:
         say("It runs while you are logged in; to have it run from the machine's start on: loginctl enable-linger")
 
 
-def _uninstall(place: Place) -> None:
+def _uninstall(place: UnitPlace) -> None:
     if not place.unit.exists():
         raise ChimedError(f"it is not installed: there is no {place.unit}")
     _run(place, "disable", "--now", UNIT, told=True)
@@ -108,7 +108,7 @@ def _uninstall(place: Place) -> None:
         say(f"left {additions}, which chimed did not make")
 
 
-def _describe(place: Place) -> int:
+def _describe(place: UnitPlace) -> int:
     """Say how things stand; 0 if it runs, as `systemctl is-active` has it 3 if not."""
     active = _show(place, "ActiveState")
     enabled = _show(place, "UnitFileState") or "not installed"
@@ -170,7 +170,7 @@ def _version() -> int:
     return int(found.group()) if found else 0
 
 
-def _run(place: Place, *arguments: str, told: bool = False) -> str:
+def _run(place: UnitPlace, *arguments: str, told: bool = False) -> str:
     """Run systemctl; what it prints. Raises ChimedError with its reason."""
     line = [*place.control, *arguments]
     if told:
@@ -182,5 +182,5 @@ def _run(place: Place, *arguments: str, told: bool = False) -> str:
     return done.stdout
 
 
-def _show(place: Place, name: str) -> str:
+def _show(place: UnitPlace, name: str) -> str:
     return _run(place, "show", "--value", "-p", name, UNIT).strip()

@@ -11,14 +11,14 @@ from typing import Any
 from daemon.control.client import conversation
 from daemon.system.terminal import printable, say
 
-QUIET = -80.0  # dBFS, where the bar of the level begins
+BAR_BEGINS_DBFS = -80.0  # dBFS, where the bar of the level begins
 BLOCKS = " ▏▎▍▌▋▊▉█"  # eighths of a character
 MARK = "│"
 
 
 def command(args: argparse.Namespace) -> int:
     """Watch until Ctrl-C, or until the daemon stops. Raises ControlError."""
-    screen = Screen()
+    screen = LiveBars()
     with conversation(args.socket, "watch") as events:
         next(events)  # its answer
         for event in events:
@@ -39,7 +39,9 @@ def bars(event: dict[str, Any], width: int) -> list[str]:
     level = event["level"]
     if level is None:
         return [printable(event["state"])[: width - 1]]
-    lines = [f"{'level':{name_width}}  {level:6.1f} dB {bar((level - QUIET) / -QUIET, None, room - 3)}"]
+    lines = [
+        f"{'level':{name_width}}  {level:6.1f} dB {bar((level - BAR_BEGINS_DBFS) / -BAR_BEGINS_DBFS, None, room - 3)}"
+    ]
     for word in event["words"]:
         name = printable(word["word"])[:name_width]
         drawn = bar(word["posterior"], word["threshold"], room)
@@ -56,7 +58,7 @@ def bar(value: float, mark: float | None, width: int) -> str:
     return "".join(cells)
 
 
-class Screen:
+class LiveBars:
     """Lines that are drawn over the ones before; notes stay above them."""
 
     def __init__(self) -> None:

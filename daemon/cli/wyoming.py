@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from daemon.config.wyoming_options import ARBITRATION, CHOICES, IDLE, NAME, STREAMS
+from daemon.config.wyoming_options import ANNOUNCED_NAME, ARBITRATION, CHOICES, IDLE, STREAMS
 from daemon.system.log_handlers import LEVELS
 
 
@@ -31,7 +31,7 @@ def add(commands: Any, add_words: Callable[[argparse.ArgumentParser], None]) -> 
     command.add_argument(
         "--zeroconf",
         nargs="?",
-        const=NAME,
+        const=ANNOUNCED_NAME,
         metavar="NAME",
         help="announce the service on the network, so that Home Assistant finds it (default name: chimed)",
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.config.hook import Hook
-from daemon.config.wyoming_options import ARBITRATION, CHOICES, IDLE, NAME, STREAMS, Options, check
+from daemon.config.wyoming_options import ANNOUNCED_NAME, ARBITRATION, CHOICES, IDLE, STREAMS, WyomingOptions, check
 from daemon.config.yaml_reader import Value, mode_of, read, suggest
 from daemon.system.errors import ConfigError, UsageError
 from daemon.system.log_handlers import LEVELS
@@ -93,7 +93,7 @@ class Settings:
     hooks_at_once: int = 16
     clips: Clips = Clips()
     control: Control = Control()
-    wyoming: Options | None = None
+    wyoming: WyomingOptions | None = None
     log_level: str = "info"
     file: Path | None = None
     places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
@@ -181,8 +181,8 @@ def _command(value: Value) -> str | tuple[str, ...]:
     return arguments
 
 
-def _wyoming(value: Value) -> Options:
-    options = Options(**value.fields(WYOMING_KEYS))
+def _wyoming(value: Value) -> WyomingOptions:
+    options = WyomingOptions(**value.fields(WYOMING_KEYS))
     try:
         if options.uri.startswith("stdio"):
             raise UsageError("standard input is for `chimed wyoming --uri stdio://` alone: use tcp:// or unix://")
@@ -194,7 +194,7 @@ def _wyoming(value: Value) -> Options:
 
 def _zeroconf(value: Value) -> str | None:
     if value.is_bool():
-        return NAME if value.boolean() else None
+        return ANNOUNCED_NAME if value.boolean() else None
     return value.text()
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from daemon.system.errors import UsageError
 
 PORT = 10_400  # where clients look for a wake-word service
-NAME = "chimed"  # under which it is announced, unless another is given
+ANNOUNCED_NAME = "chimed"  # under which it is announced, unless another is given
 LOUDEST, SUREST = "loudest", "surest"
 CHOICES = (LOUDEST, SUREST)
 STREAMS = (1, 10_000)
@@ -37,7 +37,7 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Options:
+class WyomingOptions:
     """All that can be chosen.
 
     uri: what `parse_uri` understands; max_streams: at once; idle_timeout: s without a whole event from a client;
@@ -77,7 +77,7 @@ def parse_uri(uri: str) -> Address:
     return Address(host, PORT if port is None else port)
 
 
-def check(options: Options) -> None:
+def check(options: WyomingOptions) -> None:
     """Raises UsageError for what is not understood or cannot go together."""
     address = parse_uri(options.uri)
     if options.arbitrate_ms >= options.idle_timeout * 1000:

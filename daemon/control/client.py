@@ -13,7 +13,7 @@ from typing import Any
 from daemon.control.server import SYSTEM_SOCKET, socket_path
 from daemon.system.errors import ChimedError
 
-PATIENCE = 15.0  # s; the daemon itself gives up after 10
+ANSWER_TIMEOUT = 15.0  # s; the daemon itself gives up after 10
 
 
 class ControlError(ChimedError):
@@ -31,7 +31,7 @@ def conversation(path: Path | None, command: str, **arguments: Any) -> Iterator[
     """The answer and whatever follows it, until the daemon ends. Raises ControlError."""
     path = path or usual_path()
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(PATIENCE)
+        connection.settimeout(ANSWER_TIMEOUT)
         try:
             connection.connect(str(path))
             # a daemon that takes no more clients says so and closes, perhaps before it was asked: that is still there

@@ -1,7 +1,7 @@
 """Requests of the control socket in, answers out; what they change is changed between two blocks, by the loop.
 
 Requests: ``{"command": "status"}``, ``watch``, ``mute`` (optional ``minutes``), ``unmute``, ``trigger`` (``word``),
-``reload``, and those of `View`. An answer holds ``error``, one sentence, if it could not be done.
+``reload``, and those of `MonitorState`. An answer holds ``error``, one sentence, if it could not be done.
 """
 
 from __future__ import annotations
@@ -18,46 +18,46 @@ from typing import Any
 import numpy as np
 
 import daemon
-from daemon.control.monitor_state import View
+from daemon.control.monitor_state import MonitorState
 from daemon.control.server import Answer, ControlServer, Request
-from daemon.listening.listening_plan import Plan
-from daemon.listening.loop import Service
+from daemon.listening.listening_plan import ListeningPlan
+from daemon.listening.loop import ListeningLoop
 from daemon.listening.reload import Reloader
 from daemon.system.errors import ChimedError
 from model.detector import Detection, Detector
 from model.frontend import FRAME, FRAME_STEPS, SAMPLE_RATE, FloatArray
 
-PATIENCE = 10.0  # s; opening a microphone may take 5
+LOOP_TIMEOUT = 10.0  # s; opening a microphone may take 5
 LONGEST_MUTE = 7 * 24 * 60  # minutes
-KEPT = 10  # detections
-SILENT = -100.0  # dBFS, what is shown for no sound at all
+KEPT_DETECTIONS = 10  # detections
+SILENCE_DBFS = -100.0  # dBFS, what is shown for no sound at all
 
 
 class RefusedError(ChimedError):
     """The request cannot be done; the text says why."""
 
 
-class Answers:
-    """Answers for a service through a server."""
+class ControlCommands:
+    """What can be asked of a loop through a control server."""
 
-    def __init__(self, service: Service, server: ControlServer, reloader: Reloader) -> None:
-        self._service = service
+    def __init__(self, loop: ListeningLoop, server: ControlServer, reloader: Reloader) -> None:
+        self._loop = loop
         self._server = server
         self._reloader = reloader
-        self._view = View(service, reloader)
+        self._view = MonitorState(loop, reloader)
         self._started = time.monotonic()
         self._detector: Detector | None = None
-        self._recent: deque[dict[str, Any]] = deque(maxlen=KEPT)
-        service.observers.append(self._follow)
+        self._recent: deque[dict[str, Any]] = deque(maxlen=KEPT_DETECTIONS)
+        loop.observers.append(self._follow)
 
     def handle(self, request: Request) -> Answer:
         """The answer, once the loop has come to it; called in any thread."""
         answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
-        self._service.ask(lambda: answers.put(self._answer(request)))
+        self._loop.ask(lambda: answers.put(self._answer(request)))
         try:
-            return answers.get(timeout=PATIENCE)
+            return answers.get(timeout=LOOP_TIMEOUT)
         except queue.Empty:
-            return {"error": f"chimed did not answer within {PATIENCE:g} s; it may still do what was asked"}
+            return {"error": f"chimed did not answer within {LOOP_TIMEOUT:g} s; it may still do what was asked"}
 
     # on the loop's thread
 
@@ -81,14 +81,14 @@ class Answers:
             return {"error": str(error)}
 
     def _status(self, _request: Request) -> Answer:
-        service = self._service
+        status = self._loop.status()
         return {
             "version": daemon.__version__,
             "pid": os.getpid(),
-            "state": service.state,
-            "listening": service.flowing,
-            "muted": service.mute.on,
-            "muted_for": _finite(service.mute.seconds),
+            "state": status.state,
+            "listening": status.flowing,
+            "muted": status.muted,
+            "muted_for": _finite(status.muted_for),
             "level": self._level(),
             "words": [
                 {
@@ -97,50 +97,50 @@ class Answers:
                     "smoothing": model.smoothing,
                     "suppression": model.suppression,
                 }
-                for model in service.plan.models
+                for model in self._loop.plan.models
             ],
-            "detections": service.detections,
+            "detections": status.detections,
             "last": list(self._recent),
             "uptime": round(time.monotonic() - self._started, 1),
-            "heard": round(service.seconds, 1),
-            "gaps": service.gaps,
-            "dropped_blocks": service.dropped,
-            "dropped_seconds": round(service.dropped * FRAME / SAMPLE_RATE, 2),
-            "complaint": service.complaint,
+            "heard": round(status.seconds, 1),
+            "gaps": status.gaps,
+            "dropped_blocks": status.dropped,
+            "dropped_seconds": round(status.dropped * FRAME / SAMPLE_RATE, 2),
+            "complaint": status.complaint,
         }
 
     def _watch(self, _request: Request) -> Answer:
-        return {"watching": [model.word for model in self._service.plan.models]}
+        return {"watching": [model.word for model in self._loop.plan.models]}
 
     def _mute(self, request: Request) -> Answer:
-        if not self._service.source.live:
+        if not self._loop.status().can_mute:
             raise RefusedError("a recording cannot be muted")
         minutes = request.get("minutes")
         if minutes is None:
-            self._service.mute.begin()
+            self._loop.mute.begin()
         elif isinstance(minutes, int | float) and 0 < minutes <= LONGEST_MUTE:
-            self._service.mute.begin(60 * minutes)
+            self._loop.mute.begin(60 * minutes)
         else:
             raise RefusedError(f"minutes are a number, more than 0 and at most {LONGEST_MUTE}")
-        return {"state": self._service.state}
+        return {"state": self._loop.status().state}
 
     def _unmute(self, _request: Request) -> Answer:
-        was = self._service.mute.on
-        self._service.mute.end()
+        was = self._loop.mute.on
+        self._loop.mute.end()
         return {"muted_before": was}
 
     def _trigger(self, request: Request) -> Answer:
-        word, known = request.get("word"), self._service.plan.responses
+        word, known = request.get("word"), self._loop.plan.responses
         if not isinstance(word, str) or word not in known:
             raise RefusedError(f"not a word that is listened for; there are: {', '.join(known)}")
-        self._service.trigger(word)
+        self._loop.trigger(word)
         return {"triggered": word}
 
     def _reload(self, _request: Request) -> Answer:
         self._reloader.reload()
-        if self._service.complaint:
-            raise RefusedError(self._service.complaint)
-        return {"state": self._service.state}
+        if complaint := self._loop.status().complaint:
+            raise RefusedError(complaint)
+        return {"state": self._loop.status().state}
 
     def _window(self, request: Request) -> Answer:
         return self._view.window(request, list(self._recent)) | {"level": self._level()}
@@ -154,13 +154,13 @@ class Answers:
             if self._server.watched:
                 self._server.publish({"event": "detection"} | self._recent[-1])
         if self._server.watched:
-            self._service.source.hurry()
-            plan = self._service.plan
+            self._loop.source.hurry()
+            plan, status = self._loop.plan, self._loop.status()
             self._server.publish(
                 {
                     "event": "block",
-                    "state": self._service.state,
-                    "seconds": round(self._service.seconds, 3),
+                    "state": status.state,
+                    "seconds": round(status.seconds, 3),
                     "level": self._level(),
                     "words": [
                         {"word": model.word, "posterior": posterior, "threshold": model.threshold}
@@ -170,7 +170,7 @@ class Answers:
             )
 
     def _level(self) -> float | None:
-        if self._detector is None or not self._service.flowing:
+        if self._detector is None or not self._loop.status().flowing:
             return None
         return level(self._detector)
 
@@ -179,10 +179,10 @@ def level(detector: Detector) -> float:
     """How loud the last 80 ms were, RMS in dBFS."""
     samples = detector.samples.last(FRAME).astype(np.float64)
     power = float(np.mean(samples**2)) if len(samples) else 0.0
-    return max(SILENT, round(10 * math.log10(power / 32_768**2), 1)) if power else SILENT
+    return max(SILENCE_DBFS, round(10 * math.log10(power / 32_768**2), 1)) if power else SILENCE_DBFS
 
 
-def highest(plan: Plan, detector: Detector) -> list[float]:
+def highest(plan: ListeningPlan, detector: Detector) -> list[float]:
     """For each word the highest smoothed posterior of the last 80 ms: what its gate compared with the threshold."""
     found = []
     for index, model in enumerate(plan.models):

@@ -1,4 +1,4 @@
-"""A service in, what the monitor shows of it out.
+"""A loop in, what the monitor shows of it out.
 
 Requests: ``window``, with the numbers of the answer before it (``instance``, ``origin``, ``columns``, ``steps``,
 ``plan``, ``detections``; what is missing was not seen), and ``samples`` (``from``, ``to``, in samples since the start).
@@ -14,58 +14,58 @@ from typing import Any
 from daemon.config.settings import SYSTEM_FILE, usual_files
 from daemon.control import window_encoding
 from daemon.control.server import Answer, Request
-from daemon.listening.loop import Service
+from daemon.listening.loop import ListeningLoop
 from daemon.listening.reload import Reloader
-from model.frontend import SAMPLE_RATE
 
 
-class View:
+class MonitorState:
     """Answers on the loop's thread, between two blocks. It keeps nothing of what anyone has seen."""
 
-    def __init__(self, service: Service, reloader: Reloader) -> None:
-        self._service = service
+    def __init__(self, loop: ListeningLoop, reloader: Reloader) -> None:
+        self._loop = loop
         self._reloader = reloader
-        self._plan = service.plan
+        self._plan = loop.plan
         self._plans = 1  # how many there were, so that a viewer notices another one
         self._instance = secrets.randbits(40)  # and that chimed was restarted, after which all counts begin anew
 
     def window(self, request: Request, recent: list[dict[str, Any]]) -> dict[str, Any]:
         """The state, and what is new: columns, posteriors, the words and the recent detections if they changed."""
-        service, settings = self._service, self._reloader.settings
+        loop, settings = self._loop, self._reloader.settings
+        status = loop.status()
         if _count(request, "instance") != self._instance:
             request = {}  # what it saw was another chimed's
-        if service.plan is not self._plan:
-            self._plan, self._plans = service.plan, self._plans + 1
+        if loop.plan is not self._plan:
+            self._plan, self._plans = loop.plan, self._plans + 1
         answer: dict[str, Any] = {
-            "state": service.state,
-            "listening": service.flowing,
-            "muted": service.mute.on,
-            "can_mute": service.source.live,
-            "complaint": service.complaint,
-            "heard": round(service.seconds * SAMPLE_RATE),
+            "state": status.state,
+            "listening": status.flowing,
+            "muted": status.muted,
+            "can_mute": status.can_mute,
+            "complaint": status.complaint,
+            "heard": status.heard,
             "instance": self._instance,
             "plan": self._plans,
-            "detections": service.detections,
+            "detections": status.detections,
         }
-        seen: window_encoding.Seen | None = window_encoding.Seen(
+        seen: window_encoding.SeenSoFar | None = window_encoding.SeenSoFar(
             *(_count(request, name) for name in ("origin", "columns", "steps"))
         )
         if _count(request, "plan") != self._plans:
             answer["words"] = self._words()
             answer["config"] = str(settings.file.resolve() if settings.file else file_to_be())
             seen = None  # other words have other posteriors, all through the window
-        if _count(request, "detections") != service.detections:
+        if _count(request, "detections") != status.detections:
             answer["last"] = recent
-        return answer | window_encoding.news(service.detector, service.origin, seen)
+        return answer | window_encoding.news(loop.detector, loop.origin, seen)
 
     def samples(self, request: Request) -> Answer:
         """What the window still holds of this piece."""
         begin, end = _count(request, "from"), _count(request, "to")
-        return window_encoding.sound(self._service.detector, self._service.origin, begin, end)
+        return window_encoding.sound(self._loop.detector, self._loop.origin, begin, end)
 
     def _words(self) -> list[dict[str, Any]]:
         """Each word, its model's file, and the option that keeps the configuration from setting its threshold."""
-        settings, models = self._reloader.settings, self._service.plan.models
+        settings, models = self._reloader.settings, self._loop.plan.models
         found = []
         for index, (word, model) in enumerate(zip(settings.words, models, strict=True)):
             places = [settings.places.get(f"words[{index}].{key}", "") for key in ("threshold", "model")]

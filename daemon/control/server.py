@@ -23,11 +23,11 @@ from daemon.system.errors import ChimedError
 
 SYSTEM_SOCKET = Path("/run/chimed/control.sock")
 CLIENTS = 16
-LINE_LIMIT = 4_096  # bytes of a request
+REQUEST_LIMIT = 4_096  # bytes of a request
 EVENTS_LIMIT = 64  # that wait for a client, 5 s of them
-PATIENCE = 30.0  # s that a client may say nothing, or read nothing
+CLIENT_TIMEOUT = 30.0  # s that a client may say nothing, or read nothing
 
-NO_REQUEST = f"a request is one JSON object in a line of less than {LINE_LIMIT} bytes"
+NO_REQUEST = f"a request is one JSON object in a line of less than {REQUEST_LIMIT} bytes"
 
 Request = dict[str, Any]
 Answer = Mapping[str, Any]
@@ -55,7 +55,7 @@ class ControlServer:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self._place = _Place(path) if path is not None else None
+        self._place = _SocketPlace(path) if path is not None else None
         self._handle: Callable[[Request], Answer] | None = None
         self._clients: set[socket.socket] = set()
         self._watchers: set[queue.Queue[Answer]] = set()
@@ -79,7 +79,7 @@ class ControlServer:
         """
         if path == self.path:
             return
-        place = _Place(path) if path is not None else None
+        place = _SocketPlace(path) if path is not None else None
         if self._place is not None:
             self._place.leave()
         self._place = place
@@ -121,7 +121,7 @@ class ControlServer:
 
     # in threads
 
-    def _accept(self, place: _Place) -> None:
+    def _accept(self, place: _SocketPlace) -> None:
         with place.listening:
             while not place.left.is_set():
                 try:
@@ -137,14 +137,14 @@ class ControlServer:
             self._clients.add(client)
         try:
             with client, client.makefile("rb") as lines:
-                client.settimeout(PATIENCE)
+                client.settimeout(CLIENT_TIMEOUT)
                 if self._closed.is_set():
                     return
                 if full:
                     _send(client, {"error": f"there are {CLIENTS} clients already"})
                     return
                 assert self._handle is not None
-                while line := lines.readline(LINE_LIMIT):
+                while line := lines.readline(REQUEST_LIMIT):
                     request = _parse(line)
                     _send(client, self._handle(request) if request else {"error": NO_REQUEST})
                     if not line.endswith(b"\n"):
@@ -171,7 +171,7 @@ class ControlServer:
                 self._watchers.discard(events)
 
 
-class _Place:
+class _SocketPlace:
     """A socket that listens at this path. Raises ChimedError."""
 
     def __init__(self, path: Path) -> None:

@@ -19,13 +19,13 @@ from model.frontend import FULL_SCALE, PSD_RATE, STRIDE, WINDOW
 from model.modelfile import Model
 
 SHOWN_BINS = 46  # up to 10 kHz: speech, and all that the models read
-RANGE = 120.0  # dB; a byte of 0 is so far below full scale, 255 is full scale
+RANGE_DB = 120.0  # dB; a byte of 0 is so far below full scale, 255 is full scale
 ONE = 65_535  # how a posterior of 1 is sent
 MAX_POINTS = 1_000  # of a curve; what `chimed-train` writes has 40
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenSoFar:
     """How far someone has seen: so many columns and steps of the stream that began at `origin`."""
 
     origin: int
@@ -33,12 +33,12 @@ class Seen:
     steps: int
 
 
-def news(detector: Detector, origin: int, seen: Seen | None) -> dict[str, Any]:
+def news(detector: Detector, origin: int, seen: SeenSoFar | None) -> dict[str, Any]:
     """Columns and steps that are in the window and not `seen`: the place of the first of them, and their bytes.
 
     columns: (n, 46) of uint8, decibels; steps: (words, n) of little-endian uint16, posteriors.
     """
-    known = seen if seen is not None and seen.origin == origin else Seen(origin, 0, 0)
+    known = seen if seen is not None and seen.origin == origin else SeenSoFar(origin, 0, 0)
     ring = detector.columns
     total = ring.total // STRIDE
     first = min(max(known.columns, -(-(ring.total - len(ring)) // STRIDE)), total)
@@ -57,7 +57,7 @@ def news(detector: Detector, origin: int, seen: Seen | None) -> dict[str, Any]:
 def decibel_bytes(power: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Power of columns as bytes of 0.47 dB."""
     level = np.maximum(power * (PSD_RATE / WINDOW / FULL_SCALE**2), 1e-12)
-    return np.clip(np.round((10 * np.log10(level) + RANGE) * (255 / RANGE)), 0, 255).astype(np.uint8)
+    return np.clip(np.round((10 * np.log10(level) + RANGE_DB) * (255 / RANGE_DB)), 0, 255).astype(np.uint8)
 
 
 def sound(detector: Detector, origin: int, begin: int, end: int) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class Response:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ListeningPlan:
     """Everything that the loop needs to know: what to listen for, and word -> what follows then."""
 
     models: tuple[Model, ...]
@@ -36,10 +36,10 @@ class Plan:
         return ", ".join(f'"{model.word}" (threshold {model.threshold:g})' for model in self.models)
 
 
-def prepare(settings: Settings) -> Plan:
+def prepare(settings: Settings) -> ListeningPlan:
     """Load all that these settings name. Raises ConfigError."""
     models = load_models(settings.words)
-    return Plan(tuple(models), responses(settings, models))
+    return ListeningPlan(tuple(models), responses(settings, models))
 
 
 def chosen(settings: Settings, models: Sequence[Path] = (), threshold: float | None = None) -> Settings:

@@ -1,4 +1,4 @@
-"""A changed configuration in, a service that follows it out, without a pause in the listening."""
+"""A changed configuration in, a loop that follows it out, without a pause in the listening."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from daemon.config.settings import Settings
 from daemon.listening import listening_plan
-from daemon.listening.listening_plan import Plan
-from daemon.listening.loop import Service
+from daemon.listening.listening_plan import ListeningPlan
+from daemon.listening.loop import ListeningLoop
 from daemon.system.errors import ChimedError
 from daemon.system.sd_notify import Notifier
 
@@ -26,19 +26,19 @@ class Reloader:
         self,
         settings: Settings,
         read: Callable[[], Settings],
-        follow: Callable[[Settings, Settings, Plan], None],
-        service: Service,
+        follow: Callable[[Settings, Settings, ListeningPlan], None],
+        loop: ListeningLoop,
         notifier: Notifier,
     ) -> None:
         self.settings = settings  # those in force
         self._read = read
         self._follow = follow
-        self._service = service
+        self._loop = loop
         self._notifier = notifier
 
     def reload(self) -> None:
-        """On the loop's thread. An error is a line in the log and part of the service's state."""
-        if self._service.ready:
+        """On the loop's thread. An error is a line in the log and part of the loop's state."""
+        if self._loop.ready:
             # systemd wants the time too, to tell this reload from one before it
             self._notifier.send(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
         try:
@@ -47,12 +47,12 @@ class Reloader:
             self._follow(self.settings, settings, plan)
         except ChimedError as error:
             log.error("%s; the settings in force stay", error)
-            self._service.complaint = f"the changed configuration was refused: {error}"
+            self._loop.complain(f"the changed configuration was refused: {error}")
         except Exception:  # a defect of ours, but no reason to stop listening
             log.exception("the changed configuration was refused, by a defect of chimed; the settings in force stay")
-            self._service.complaint = "the changed configuration was refused, by a defect of chimed; the log has more"
+            self._loop.complain("the changed configuration was refused, by a defect of chimed; the log has more")
         else:
-            self._service.complaint = ""
+            self._loop.complain("")
             self.settings = settings
             log.info("configuration read again; listening for %s", plan)
-        self._service.tell(**({"READY": 1} if self._service.ready else {}))
+        self._loop.tell(**({"READY": 1} if self._loop.ready else {}))

@@ -15,12 +15,12 @@ from daemon.control.client import ControlError, no_answer, usual_path
 from daemon.system.errors import ChimedError
 
 PASSED_ON = {"window", "samples", "mute", "unmute"}
-PATIENCE = 15.0  # s
+DAEMON_TIMEOUT = 15.0  # s
 SAME = 1e-3  # between a threshold as it was wished and as it was written
-LINE_LIMIT = 4_000_000  # bytes of an answer; 10 s of samples are 1.2 million
+ANSWER_LIMIT = 4_000_000  # bytes of an answer; 10 s of samples are 1.2 million
 
 
-class Relay:
+class ControlBridge:
     """One page's way to the daemon, made when it is first needed, and anew when the daemon was."""
 
     def __init__(self, path: Path | None) -> None:
@@ -60,7 +60,7 @@ class Relay:
         """The daemon's answer, one line of JSON. Raises ControlError."""
         fresh = self._streams is None
         try:
-            return await asyncio.wait_for(self._converse(request), PATIENCE)
+            return await asyncio.wait_for(self._converse(request), DAEMON_TIMEOUT)
         except (OSError, EOFError, ValueError, TimeoutError) as error:
             self.close()
             if fresh or isinstance(error, TimeoutError):
@@ -70,7 +70,7 @@ class Relay:
     async def _converse(self, request: dict[str, Any]) -> str:
         if self._streams is None:
             path = str(self._path or usual_path())
-            self._streams = await asyncio.open_unix_connection(path, limit=LINE_LIMIT)
+            self._streams = await asyncio.open_unix_connection(path, limit=ANSWER_LIMIT)
         reader, writer = self._streams
         writer.write(json.dumps(request).encode() + b"\n")
         await writer.drain()

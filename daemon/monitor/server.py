@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon.control.client import ask
-from daemon.monitor.control_bridge import Relay
+from daemon.monitor.control_bridge import ControlBridge
 from daemon.system.errors import ChimedError
 from daemon.system.terminal import say
 from model.extras import install
@@ -135,7 +135,7 @@ class Site:
         from websockets.exceptions import ConnectionClosed
 
         self._viewers += 1
-        relay = Relay(self._socket)
+        relay = ControlBridge(self._socket)
         try:
             async for message in connection:
                 await connection.send(await relay.answer(message))

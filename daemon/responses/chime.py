@@ -25,9 +25,9 @@ NOTE_STARTS = (0.0, 0.11)  # s
 DURATION = 0.36  # s
 ATTACK = 0.006  # s; a shorter one clicks
 DECAY = 0.09  # s, time constant
-PEAK = 10 ** (-12 / 20)  # -12 dBFS: clear beside speech, not startling
+CHIME_PEAK = 10 ** (-12 / 20)  # -12 dBFS: clear beside speech, not startling
 
-PATIENCE = 3.0  # s beyond its length until a chime counts as stuck
+STUCK_AFTER = 3.0  # s beyond its length until a chime counts as stuck
 LONGEST = 5.0  # s; what a user's chime is cut to, since the daemon is deaf while it sounds
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def synthesise() -> Samples:
         mix[first:] += tone * np.minimum(time / ATTACK, 1.0) * np.exp(-time / DECAY)
     fade = round(0.05 * SAMPLE_RATE)
     mix[-fade:] *= np.cos(np.linspace(0, np.pi / 2, fade)) ** 2
-    return to_int16((mix * (PEAK / np.abs(mix).max())).astype(np.float32))
+    return to_int16((mix * (CHIME_PEAK / np.abs(mix).max())).astype(np.float32))
 
 
 def load(path: str | os.PathLike[str]) -> Samples:
@@ -78,7 +78,7 @@ class ChimePlayer:
         """Start a chime and return at once; while another sounds, nothing happens."""
         if self.busy:
             return
-        self._given_up = time.monotonic() + len(samples) / SAMPLE_RATE + PATIENCE
+        self._given_up = time.monotonic() + len(samples) / SAMPLE_RATE + STUCK_AFTER
         self._thread = threading.Thread(target=self._play, args=(samples,), name="chime", daemon=True)
         self._thread.start()
 

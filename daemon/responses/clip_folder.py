@@ -24,12 +24,12 @@ from typing import Any, NamedTuple
 from daemon.audio.resample import Samples
 from model.frontend import SAMPLE_RATE
 
-QUEUE = 8  # clips that wait for the disk
-PATIENCE = 1.0  # s that a hook waits for its clip
+WAITING_CLIPS = 8  # clips that wait for the disk
+CLIP_WAIT = 1.0  # s that a hook waits for its clip
 LAST_CLIPS = 0.5  # s that the disk gets when the daemon stops
 
 # 20250601T083000.123Z_activate_0.93.wav, the time in UTC, so that names sort by age
-NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z_[\w-]+_\d\.\d\d(_near)?(-\d+)?\.(wav|json)")
+CLIP_NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z_[\w-]+_\d\.\d\d(_near)?(-\d+)?\.(wav|json)")
 PART = ".part"
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ class ClipFolder:
         with os.scandir(self.path) as entries:
             for entry in entries:
                 whole = entry.name.removeprefix(".").removesuffix(PART)
-                if not NAME.fullmatch(whole) or not entry.is_file(follow_symlinks=False):
+                if not CLIP_NAME.fullmatch(whole) or not entry.is_file(follow_symlinks=False):
                     continue
                 if whole != entry.name:
                     if first:  # from a run that was killed
@@ -157,7 +157,7 @@ class Ticket:
 
     def __call__(self) -> str:
         """The path, after at most a second; "" if there is none."""
-        return self.path if self._done.wait(PATIENCE) else ""
+        return self.path if self._done.wait(CLIP_WAIT) else ""
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class ClipWriter:
 
     def __init__(self, folder: ClipFolder) -> None:
         self._folder = folder
-        self._jobs: queue.Queue[Job | None] = queue.Queue(QUEUE)
+        self._jobs: queue.Queue[Job | None] = queue.Queue(WAITING_CLIPS)
         self._thread: threading.Thread | None = None
         self._crowded = False
         self._failed = False

@@ -20,7 +20,7 @@ from model.modelfile import Model
 Window = Callable[[int, int], Samples]
 
 
-class Growing(NamedTuple):
+class GrowingClip(NamedTuple):
     """A clip that gets a tail. samples: what it has; sample: where in the stream they end."""
 
     ticket: Ticket
@@ -28,7 +28,7 @@ class Growing(NamedTuple):
     sample: int
 
 
-class Keeper:
+class ClipRecorder:
     """Keeps clips as these options want it, of words that these models hear. options.folder: not None."""
 
     def __init__(self, options: Clips, models: Sequence[Model]) -> None:
@@ -36,7 +36,7 @@ class Keeper:
         self._writer = ClipWriter(ClipFolder(options.folder, options.max_files, options.max_bytes))
         self._count = round(options.seconds * SAMPLE_RATE)
         self._after = round(options.after * SAMPLE_RATE)
-        self._growing: list[Growing] = []
+        self._growing: list[GrowingClip] = []
         self._near = NearMisses(models) if options.near_misses else None
         self._models = {model.word: model for model in models}
         self._fingerprints = {model.word: fingerprint(model) for model in models}
@@ -74,7 +74,7 @@ class Keeper:
         about["clip_sample"] = len(samples)  # where in the clip that is, however long it becomes
         ticket = self._writer.save(samples, about, near=kind != "heard", later=self._after)
         if self._after:
-            self._growing.append(Growing(ticket, samples, what.sample))
+            self._growing.append(GrowingClip(ticket, samples, what.sample))
         return ticket
 
     def _grow(self, origin: int, heard: int, window: Window) -> None:

@@ -25,11 +25,11 @@ from daemon.config.hook import Hook
 
 AT_ONCE = 16  # hooks
 GRACE = 0.5  # s from SIGTERM to SIGKILL, and once more for the output to end; the daemon stops within 2 s
-POLL = 0.05  # s
+POLL_SECONDS = 0.05  # s
 CHUNK = 65_536  # bytes, a pipe's worth
 FLOOD_PIPE = 1 << 20  # bytes; a larger pipe is emptied with fewer calls
 FLOOD_PAUSE = 0.002  # s between two of them
-LINE_LIMIT = 500  # characters
+OUTPUT_LINE_LIMIT = 500  # characters
 LINES_LIMIT = 100  # a hook and run
 BYTES_LIMIT = 1 << 20  # a hook and run, should it print no line breaks
 
@@ -84,7 +84,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class HookResult:
     """How a hook ended. code: its exit code, negative for a signal; killed: why it did not end by itself, or ""."""
 
     code: int
@@ -96,7 +96,7 @@ class Outcome:
         return f"exit code {self.code}" if self.code >= 0 else f"killed by {signal.Signals(-self.code).name}"
 
 
-class Lines:
+class BoundedLines:
     """Bytes in, lines out, bounded in length and in number, so that no flood fills memory or journal."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
@@ -132,22 +132,22 @@ class Lines:
             self._end()
 
     def _append(self, part: bytes) -> None:
-        room = 4 * LINE_LIMIT - len(self._line)  # UTF-8 takes up to 4 bytes a character
+        room = 4 * OUTPUT_LINE_LIMIT - len(self._line)  # UTF-8 takes up to 4 bytes a character
         self._cut |= len(part) > room
         self._line += part[:room]
 
     def _end(self) -> None:
         text = self._line.decode(errors="replace").rstrip("\r")
-        cut = self._cut or len(text) > LINE_LIMIT
+        cut = self._cut or len(text) > OUTPUT_LINE_LIMIT
         self._line, self._cut = b"", False
         self._left -= 1
         if self.full:
             self._write(f"more than {LINES_LIMIT - 1} lines; the rest is dropped")
         else:
-            self._write(text[:LINE_LIMIT] + (" ..." if cut else ""))
+            self._write(text[:OUTPUT_LINE_LIMIT] + (" ..." if cut else ""))
 
 
-def run(hook: Hook, event: Event, write: Callable[[str], None], stopping: threading.Event) -> Outcome:
+def run(hook: Hook, event: Event, write: Callable[[str], None], stopping: threading.Event) -> HookResult:
     """Run a hook to its end, its time limit, or until the daemon stops; `write` gets its output line by line.
 
     Raises OSError or ValueError if it cannot start.
@@ -167,7 +167,7 @@ def run(hook: Hook, event: Event, write: Callable[[str], None], stopping: thread
     with contextlib.suppress(BrokenPipeError):  # a hook need not read what it is told; a pipe takes far more than that
         process.stdin.write(event.json(clip))
         process.stdin.close()
-    output, killed = Lines(write), ""
+    output, killed = BoundedLines(write), ""
     if not _follow(process, output, hook.time_limit, stopping):
         killed = "the daemon stops" if stopping.is_set() else f"not over after {hook.time_limit:g} s"
         # The group's number cannot belong to another by now: its leader has not been reaped. Some of the
@@ -178,11 +178,11 @@ def run(hook: Hook, event: Event, write: Callable[[str], None], stopping: thread
             _follow(process, output, GRACE)
     output.flush()
     process.stdout.close()
-    return Outcome(process.wait(), killed)
+    return HookResult(process.wait(), killed)
 
 
 def _follow(
-    process: subprocess.Popen[bytes], output: Lines, seconds: float, stopping: threading.Event | None = None
+    process: subprocess.Popen[bytes], output: BoundedLines, seconds: float, stopping: threading.Event | None = None
 ) -> bool:
     """Pass on a hook's output until it is over (True) or for so long (False); reaps nothing."""
     assert process.stdout is not None
@@ -194,13 +194,13 @@ def _follow(
         if closed:
             if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
                 return True
-            time.sleep(POLL)
-        elif poll.poll(POLL * 1000):
+            time.sleep(POLL_SECONDS)
+        elif poll.poll(POLL_SECONDS * 1000):
             closed = not _pass_on(process.stdout.fileno(), output)
     return False
 
 
-def _pass_on(pipe: int, output: Lines) -> int:
+def _pass_on(pipe: int, output: BoundedLines) -> int:
     """Read once from a pipe that has something; how many bytes, 0 at its end."""
     if not output.full:
         data = os.read(pipe, CHUNK)
@@ -282,7 +282,7 @@ class HookRunner:
     def stop(self) -> None:
         """Ask what still runs to end, and start nothing more; returns at once."""
         if not self._stopping.is_set():
-            self._deadline = time.monotonic() + 2 * GRACE + 2 * POLL
+            self._deadline = time.monotonic() + 2 * GRACE + 2 * POLL_SECONDS
             self._stopping.set()
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ import sys
 from daemon.system.terminal import printable
 
 PER_MINUTE = 200  # lines of one kind
-PATIENCE = 0.5  # s that a line waits for who reads the log
+WRITE_TIMEOUT = 0.5  # s that a line waits for who reads the log
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -123,7 +123,7 @@ def setup(level: str, limited: bool = True) -> None:
 
     limited: no flood of lines, see `FloodGate`, and no waiting for who reads them, as an audio loop needs it.
     """
-    handler = StderrHandler(sys.stderr.fileno(), PATIENCE if limited else None)
+    handler = StderrHandler(sys.stderr.fileno(), WRITE_TIMEOUT if limited else None)
     handler.setFormatter(JournalFormatter() if under_journal(sys.stderr.fileno()) else TerminalFormatter())
     if limited:
         handler.addFilter(FloodGate())

@@ -14,7 +14,7 @@ class _Claim:
     verdict: asyncio.Future[bool]
 
 
-class Arbiter:
+class Arbitration:
     """Lets the strongest of those win that hear a word within `seconds` of the first. 0: everyone wins at once."""
 
     def __init__(self, seconds: float) -> None:

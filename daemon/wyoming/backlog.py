@@ -13,12 +13,12 @@ from collections.abc import Hashable
 TOO_LATE = 0.6  # s behind: who asks in the stream what is offered gives up a second after it asked
 CATCHING_UP = 0.2  # s in which a stream that fell behind at once, since the machine stood still, may catch up
 WAITED = 0.001  # s; a read that takes longer found nothing there
-QUIET = 30.0  # s without a skip, and a stream keeps up again
+KEEPS_UP_AFTER = 30.0  # s without a skip, and a stream keeps up again
 
 log = logging.getLogger(__name__)
 
 
-class Pace:
+class StreamPace:
     """How far one stream is behind its client, and whether what waits is to be skipped.
 
     now: s, of a clock that never goes back.
@@ -52,7 +52,7 @@ class Pace:
 class Backlog:
     """Says once that streams fall behind, and once that they keep up again."""
 
-    def __init__(self, quiet: float = QUIET) -> None:
+    def __init__(self, quiet: float = KEEPS_UP_AFTER) -> None:
         self._quiet = quiet
         self._late: dict[Hashable, asyncio.TimerHandle] = {}
         self._skipped = 0.0

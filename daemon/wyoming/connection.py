@@ -20,12 +20,12 @@ from wyoming.wake import NotDetected
 
 from daemon.audio.pcm import PcmFormat
 from daemon.audio.sources import block_size
-from daemon.config.wyoming_options import SUREST, Options
+from daemon.config.wyoming_options import SUREST, WyomingOptions
 from daemon.system.errors import AudioError, ChimedError
-from daemon.wyoming.arbitration import Arbiter
-from daemon.wyoming.backlog import WAITED, Backlog, Pace
+from daemon.wyoming.arbitration import Arbitration
+from daemon.wyoming.backlog import WAITED, Backlog, StreamPace
 from daemon.wyoming.framing import LIMIT, Header, ProtocolError, encode, read_header, read_payload
-from daemon.wyoming.stream import Satellite
+from daemon.wyoming.stream import SatelliteStream
 from model.detector import Detection
 
 SEND_LIMIT = 5.0  # s in which a client must read what it was sent
@@ -36,15 +36,15 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class RefusedError(ChimedError):
+class StreamRefusedError(ChimedError):
     """The service has no room for another stream."""
 
 
 class Host(Protocol):
     """What a connection needs of its server."""
 
-    options: Options
-    arbiter: Arbiter
+    options: WyomingOptions
+    arbiter: Arbitration
     backlog: Backlog
     turns: asyncio.Semaphore
     info: bytes
@@ -67,7 +67,12 @@ class Connection:
     """name: who it is, for the log."""
 
     def __init__(
-        self, host: Host, satellite: Satellite, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str
+        self,
+        host: Host,
+        satellite: SatelliteStream,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        name: str,
     ) -> None:
         self._host = host
         self._satellite = satellite
@@ -76,7 +81,7 @@ class Connection:
         self._name = name
         self._verdicts: set[asyncio.Future[bool]] = set()
         self._answered = False  # since the start of the stream
-        self._pace = Pace(time.monotonic())
+        self._pace = StreamPace(time.monotonic())
 
     def listens_for(self, word: str) -> bool:
         """Whether its stream would fire on the word."""
@@ -96,7 +101,7 @@ class Connection:
                     await asyncio.sleep(0)  # reading from a full buffer gives no one else a turn
         except TimeoutError:
             log.info("%s: no whole event came within %g s; closed", self._name, limit)
-        except (ProtocolError, AudioError, RefusedError) as error:
+        except (ProtocolError, AudioError, StreamRefusedError) as error:
             log.warning("%s: %s; closed", self._name, error)
             await self._take_leave(str(error))
         except OSError as error:
@@ -149,7 +154,7 @@ class Connection:
 
     def _admit(self) -> None:
         if not self._host.admit(self):
-            raise RefusedError(f"{self._host.options.max_streams} streams are served already")
+            raise StreamRefusedError(f"{self._host.options.max_streams} streams are served already")
 
     async def _hear(self, header: Header) -> None:
         pcm = pcm_format(header.data, self._satellite.format)

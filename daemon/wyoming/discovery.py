@@ -14,7 +14,7 @@ from daemon.config.wyoming_options import Address
 
 SERVICE = "_wyoming._tcp.local."
 RETRY = 10.0  # s; a machine that boots may have no network yet
-LOOK = 30.0  # s between two looks at our addresses
+ADDRESS_CHECK_SECONDS = 30.0  # s between two looks at our addresses
 OUTSIDE = "224.0.0.251"  # the multicast address of mDNS: the way there shows which of our addresses others see
 ANY, ANY_6 = "0.0.0.0", "::"  # noqa: S104 - what to recognise, not what to listen at
 
@@ -59,7 +59,7 @@ async def _announce(name: str, address: Address) -> None:
             await responder.async_register_service(info, allow_name_change=True)
             log.info("announced as %s", info.name)
             while await _unchanged(address.host, found):
-                await asyncio.sleep(LOOK)
+                await asyncio.sleep(ADDRESS_CHECK_SECONDS)
         except (OSError, Error) as error:
             log.warning("cannot announce the service: %s", error)
             return

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from daemon.config.wyoming_options import Options
+from daemon.config.wyoming_options import WyomingOptions
 from daemon.system.errors import ChimedError
 from model.modelfile import Model
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Beside:
+class EmbeddedService:
     """The Wyoming service of a `chimed run`; none at first."""
 
     def __init__(self) -> None:
         self._thread: WyomingThread | None = None
 
-    def follow(self, options: Options | None, models: Sequence[Model]) -> None:
+    def follow(self, options: WyomingOptions | None, models: Sequence[Model]) -> None:
         """Serve in this way from now on, or, for None, not at all.
 
         Other models: who is connected stays, and is heard with them. Other options: who is connected must come again.

@@ -20,16 +20,16 @@ from typing import Any
 from wyoming.info import Attribution, Info, WakeModel, WakeProgram
 
 import daemon
-from daemon.config.wyoming_options import Address, Options, parse_uri
+from daemon.config.wyoming_options import Address, WyomingOptions, parse_uri
 from daemon.system.errors import ChimedError
-from daemon.wyoming.arbitration import Arbiter
+from daemon.wyoming.arbitration import Arbitration
 from daemon.wyoming.backlog import Backlog
 from daemon.wyoming.connection import Connection
 from daemon.wyoming.framing import LIMIT, encode
-from daemon.wyoming.stream import Satellite, Vocabulary
+from daemon.wyoming.stream import SatelliteStream, WordSet
 from model.modelfile import Model
 
-SPARE = 32  # connections beyond those that stream: they only ask what is offered, or wait
+SPARE_CONNECTIONS = 32  # connections beyond those that stream: they only ask what is offered, or wait
 RECEIVE_BUFFER = 65_536  # bytes in the kernel for each client; a question behind 2 s of audio is still answered in time
 TURNS = 4  # pieces of sound, 3 ms with one word, that are heard before newcomers are looked at
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))  # s, s, probes
@@ -40,15 +40,15 @@ log = logging.getLogger(__name__)
 class WyomingServer:
     """Serves these models. Use: `await start()`, `await finished()` as long as it shall last, `await close()`."""
 
-    def __init__(self, models: Sequence[Model], options: Options) -> None:
+    def __init__(self, models: Sequence[Model], options: WyomingOptions) -> None:
         self.options = options
-        self.arbiter = Arbiter(options.arbitrate_ms / 1000)
+        self.arbiter = Arbitration(options.arbitrate_ms / 1000)
         self.backlog = Backlog()
         self.turns = asyncio.Semaphore(TURNS)
         self.info = encode(describe(models).event())
         self.models = tuple(models)
         self._address = parse_uri(options.uri)
-        self._vocabulary = Vocabulary(models)
+        self._vocabulary = WordSet(models)
         self._streams: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -128,13 +128,13 @@ class WyomingServer:
         self._track(task)
         self._count += 1
         name = _name(writer, self._count)
-        if len(self._tasks) > self.options.max_streams + SPARE:
+        if len(self._tasks) > self.options.max_streams + SPARE_CONNECTIONS:
             log.warning("%s: %d connections are open already; closed", name, len(self._tasks) - 1)
             writer.transport.abort()
             return
         log.debug("%s connected", name)
         try:
-            await Connection(self, Satellite(self._vocabulary), reader, writer, name).serve()
+            await Connection(self, SatelliteStream(self._vocabulary), reader, writer, name).serve()
         except asyncio.CancelledError:
             pass  # by `close`
         except Exception:  # a fault in one client's code path must not end the others' service

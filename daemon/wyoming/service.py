@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from daemon.config import settings as config
-from daemon.config.wyoming_options import Options, check
+from daemon.config.wyoming_options import WyomingOptions, check
 from daemon.listening import listening_plan
 from daemon.responses.clip_recorder import fingerprint
 from daemon.system import log_handlers
@@ -26,9 +26,9 @@ from model.modelfile import Model
 if TYPE_CHECKING:
     from daemon.wyoming.server import WyomingServer
 
-MISSING = f"the Wyoming service needs the package {{0}}: {install('wyoming')}"
+NO_PACKAGE = f"the Wyoming service needs the package {{0}}: {install('wyoming')}"
 WATCHDOG = 2.0  # s between two signs of life for systemd
-STOPPING = 5.0  # s
+STOP_TIMEOUT = 5.0  # s
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 def command(args: argparse.Namespace) -> int:
     """Serve until a signal comes, or, over standard input, until it ends. Raises ChimedError."""
     settings = listening_plan.chosen(config.load(args.config), args.model, args.threshold)
-    options = _options(args, settings.wyoming or Options())
+    options = _options(args, settings.wyoming or WyomingOptions())
     check(options)
     require(options)
     log_handlers.setup(args.log_level or settings.log_level)
@@ -44,27 +44,27 @@ def command(args: argparse.Namespace) -> int:
     return asyncio.run(_run(models, options))
 
 
-def _options(args: argparse.Namespace, configured: Options) -> Options:
+def _options(args: argparse.Namespace, configured: WyomingOptions) -> WyomingOptions:
     """What is configured, as the command line overrides it."""
-    given = {field.name: getattr(args, field.name) for field in dataclasses.fields(Options)}
+    given = {field.name: getattr(args, field.name) for field in dataclasses.fields(WyomingOptions)}
     return dataclasses.replace(configured, **{name: value for name, value in given.items() if value is not None})
 
 
-def require(options: Options) -> None:
+def require(options: WyomingOptions) -> None:
     """Raises ChimedError where the packages are missing that these options need."""
     try:
         import wyoming  # noqa: F401 - an extra
     except ImportError as error:
-        raise ChimedError(MISSING.format("wyoming")) from error
+        raise ChimedError(NO_PACKAGE.format("wyoming")) from error
     if options.zeroconf is None:
         return
     try:
         import zeroconf  # noqa: F401 - an extra
     except ImportError as error:
-        raise ChimedError(MISSING.format("zeroconf")) from error
+        raise ChimedError(NO_PACKAGE.format("zeroconf")) from error
 
 
-async def serve(server: WyomingServer, options: Options, ready: Any = None) -> None:
+async def serve(server: WyomingServer, options: WyomingOptions, ready: Any = None) -> None:
     """Serve and announce, until cancelled or finished. ready: called with the address once clients can come."""
     from daemon.wyoming.discovery import announced
 
@@ -80,7 +80,7 @@ async def serve(server: WyomingServer, options: Options, ready: Any = None) -> N
         await server.close()
 
 
-async def _run(models: Sequence[Model], options: Options) -> int:
+async def _run(models: Sequence[Model], options: WyomingOptions) -> int:
     from daemon.wyoming.server import WyomingServer
 
     notifier = Notifier()
@@ -115,7 +115,7 @@ async def _stay_alive(notifier: Notifier) -> None:
 class WyomingThread:
     """The service beside the microphone. Raises ChimedError if it cannot start."""
 
-    def __init__(self, models: Sequence[Model], options: Options) -> None:
+    def __init__(self, models: Sequence[Model], options: WyomingOptions) -> None:
         require(options)
         from daemon.wyoming.server import WyomingServer
 
@@ -160,7 +160,7 @@ class WyomingThread:
         """End the service, within seconds."""
         with contextlib.suppress(RuntimeError):  # it ended by itself, and said why
             self._stop()
-        self._thread.join(STOPPING)
+        self._thread.join(STOP_TIMEOUT)
 
 
 def _identity(model: Model) -> tuple[object, ...]:

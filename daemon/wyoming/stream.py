@@ -20,7 +20,7 @@ LOUDNESS_SPAN = SAMPLE_RATE  # samples: the second before it was certain holds t
 SILENCE_DB = -120.0  # dBFS
 
 
-class Vocabulary:
+class WordSet:
     """The words that can be heard, with their weights once for all streams of a thread."""
 
     def __init__(self, models: Sequence[Model]) -> None:
@@ -50,10 +50,10 @@ class Vocabulary:
         return self._alone[model.word]
 
 
-class Satellite:
+class SatelliteStream:
     """One client's stream, from one start to the next."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: WordSet) -> None:
         self._vocabulary = vocabulary
         self._names: tuple[str, ...] | None = None
         self._spotter = vocabulary.spotter(None)

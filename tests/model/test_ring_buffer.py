@@ -6,12 +6,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.ring_buffer import Ring
+from model.ring_buffer import RingBuffer
 
 
 @given(st.integers(1, 30), st.lists(st.integers(0, 80), max_size=20), st.integers(0, 40))
 def test_a_ring_holds_the_last_entries_for_every_split(length, sizes, count):
-    ring = Ring(length, dtype=np.int64)
+    ring = RingBuffer(length, dtype=np.int64)
     stream = np.arange(sum(sizes))
     for block in np.split(stream, np.cumsum(sizes)):
         ring.push(block)
@@ -22,7 +22,7 @@ def test_a_ring_holds_the_last_entries_for_every_split(length, sizes, count):
 
 
 def test_rows_stay_together():
-    ring = Ring(4, (3,))
+    ring = RingBuffer(4, (3,))
     rows = np.arange(21, dtype=np.float32).reshape(7, 3)
     for start in range(0, 7, 2):
         ring.push(rows[start : start + 2])
@@ -31,7 +31,7 @@ def test_rows_stay_together():
 
 
 def test_what_was_read_is_a_copy():
-    ring = Ring(4)
+    ring = RingBuffer(4)
     ring.push(np.ones(4))
     before = ring.last()
     ring.push(np.zeros(4))
@@ -39,11 +39,11 @@ def test_what_was_read_is_a_copy():
 
 
 def test_an_empty_ring_reads_empty():
-    assert Ring(5, (2,)).last().shape == (0, 2)
+    assert RingBuffer(5, (2,)).last().shape == (0, 2)
 
 
 def test_after_reset_nothing_of_the_past_is_left():
-    ring = Ring(5)
+    ring = RingBuffer(5)
     ring.push(np.arange(7))
     ring.reset()
     assert (len(ring), ring.total) == (0, 0)

@@ -31,7 +31,7 @@ from training.utils.progress import bar
 SPEECH, MUSIC = "speech", "music"
 _RATE = 16_000  # Hz: hardly any of it has more
 _SHORTEST = 0.25  # seconds
-_PATIENCE = 1800  # seconds for one package to arrive
+_DOWNLOAD_TIMEOUT = 1800  # seconds for one package to arrive
 _NOWHERE = "(?!)"  # a pattern that nothing matches
 
 
@@ -275,9 +275,11 @@ def _unpack(package: Package, scratch: Path, root: Path) -> None:
 
 def _run(command: list[str], folder: Path, failure: str) -> None:
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=_DOWNLOAD_TIMEOUT, check=False
+        )
     except subprocess.TimeoutExpired:
-        raise TrainingError(f"{failure}: {command[0]} took longer than {_PATIENCE // 60} min") from None
+        raise TrainingError(f"{failure}: {command[0]} took longer than {_DOWNLOAD_TIMEOUT // 60} min") from None
     if done.returncode:
         reasons = [line for line in done.stderr.splitlines() if line.startswith("E: ")] or done.stderr.splitlines()
         reason = reasons[0].removeprefix("E: ") if reasons else f"{command[0]} ended with status {done.returncode}"

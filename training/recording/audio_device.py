@@ -21,7 +21,7 @@ from training.utils.errors import TrainingError
 
 BLOCK_SECONDS = 0.05
 TAIL_SECONDS = 0.25  # of silence after a sound: stopping an output cuts off what the sound server still holds
-PATIENCE = 5.0  # s without a block
+BLOCK_TIMEOUT = 5.0  # s without a block
 NO_DEVICE = "Error querying device -1"  # of PortAudio, where no default one exists
 KEPT_BLOCKS = 1200  # a minute, should nobody take them
 
@@ -103,9 +103,9 @@ class Microphone:
     def block(self) -> Int16Array:
         """The next 50 ms, (n,). Raises TrainingError if the microphone delivers nothing for 5 s."""
         try:
-            samples = self._blocks.get(timeout=PATIENCE)
+            samples = self._blocks.get(timeout=BLOCK_TIMEOUT)
         except queue.Empty:
-            raise TrainingError(f"{self.name}: no sound for {PATIENCE:.0f} s; is it muted or unplugged?") from None
+            raise TrainingError(f"{self.name}: no sound for {BLOCK_TIMEOUT:.0f} s; is it muted or unplugged?") from None
         if self._resampler is not None:
             samples = np.asarray(self._resampler.resample_chunk(samples), np.int16)
         return samples

@@ -239,7 +239,7 @@ from daemon.audio import microphone
 from daemon.audio.portaudio import PortAudio
 
 logging.basicConfig(format="%(message)s")
-microphone.QUEUE = 10
+microphone.QUEUE_BLOCKS = 10
 blocks, heard = microphone.Microphone(PortAudio()).blocks(), []
 while not heard or heard[-1].samples.std() < 1_000:  # until it is said
     heard.append(next(blocks))

@@ -13,10 +13,10 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.audio.capture_queue import Inbox
+from daemon.audio.capture_queue import CaptureQueue
 from daemon.audio.sources import Block
-from daemon.audio.wakeup_batching import AWAKE, HELD, STRETCH, Patience, loudness
-from daemon.listening.loop import Listener
+from daemon.audio.wakeup_batching import AWAKE, HELD, ROOM_BLOCKS, WakeupBatching, loudness
+from daemon.listening.listener import Listener
 from model.detector import Detector
 from model.frontend import FRAME, SAMPLE_RATE, Samples
 from model.modelfile import load, shipped
@@ -31,9 +31,9 @@ def cut(samples: Samples, size: int = FRAME) -> list[Samples]:
     return [samples[start : start + size] for start in range(0, len(samples) - size + 1, size)]
 
 
-def handed_on(blocks: list[Samples], patience: Patience | None = None) -> list[bool]:
+def handed_on(blocks: list[Samples], patience: WakeupBatching | None = None) -> list[bool]:
     """Of each block, whether it and what waited were handed on."""
-    patience = patience or Patience()
+    patience = patience or WakeupBatching()
     return [patience.push(block) for block in blocks]
 
 
@@ -77,7 +77,7 @@ def test_whoever_says_the_word_in_a_quiet_room_is_heard_at_once(room, rms):
         steady -= np.convolve(steady, np.full(4_000, 1 / 4_000), "same")
         steady /= steady.std()
     sound = np.rint(alone + rms * steady + (3_000 if room == "offset" else 0)).clip(-32_768, 32_767).astype(np.int16)
-    patience, detector, words, waited = Patience(), Detector([model]), 0, 0
+    patience, detector, words, waited = WakeupBatching(), Detector([model]), 0, 0
     for block in cut(sound):
         now = patience.push(block)
         waited += not now
@@ -89,7 +89,7 @@ def test_whoever_says_the_word_in_a_quiet_room_is_heard_at_once(room, rms):
 
 
 def test_who_hurries_sees_the_next_second_at_once():
-    patience = Patience()
+    patience = WakeupBatching()
     room = cut(noise(5))
     handed_on(room, patience)
     patience.hurry()
@@ -101,8 +101,8 @@ def test_who_hurries_sees_the_next_second_at_once():
 def test_a_room_that_has_become_louder_is_waited_in_again_after_ten_seconds():
     quiet, loud = cut(noise(20, 20)), cut(noise(40, 200))
     heard = handed_on(quiet + loud)
-    assert all(heard[len(quiet) : len(quiet) + STRETCH])
-    assert sum(heard[len(quiet) + 2 * STRETCH + AWAKE :]) < len(loud) / 2
+    assert all(heard[len(quiet) : len(quiet) + ROOM_BLOCKS])
+    assert sum(heard[len(quiet) + 2 * ROOM_BLOCKS + AWAKE :]) < len(loud) / 2
 
 
 def test_zeros_wait_and_the_first_sound_after_them_does_not():
@@ -139,7 +139,7 @@ def test_what_waited_gives_the_very_same_posteriors_and_detections():
     model = tone_model()
     sound = recording(30, [9.0, 15.5, 24.2])
     blocks = cut(sound)
-    inbox, together, alone = Inbox(1000), *(Listener(Detector([model]), {"beep": 0}) for _ in range(2))
+    inbox, together, alone = CaptureQueue(1000), *(Listener(Detector([model]), {"beep": 0}) for _ in range(2))
     bursts, heard, expected = [], [], []
     for block in blocks:
         expected += alone.push(Block(block))
@@ -160,7 +160,7 @@ def test_what_waited_gives_the_very_same_posteriors_and_detections():
 
 
 def test_a_full_inbox_drops_the_block_and_marks_the_gap():
-    inbox = Inbox(2)
+    inbox = CaptureQueue(2)
     stereo = np.array([[1, -1], [2, -2]], np.int16)
     for status in (FINE, LATE, FINE):
         inbox.callback(stereo, 2, None, status)
@@ -174,7 +174,7 @@ def test_a_full_inbox_drops_the_block_and_marks_the_gap():
 
 
 def test_the_loop_sleeps_until_four_blocks_wait_and_wakes_when_the_stream_ends():
-    inbox = Inbox(100)
+    inbox = CaptureQueue(100)
     room = cut(noise(10))[: AWAKE + 4 * HELD]
     for block in room[:AWAKE]:
         inbox.callback(block[:, None], FRAME, None, FINE)
@@ -200,7 +200,7 @@ def test_the_loop_sleeps_until_four_blocks_wait_and_wakes_when_the_stream_ends()
 
 
 def test_a_bell_for_a_block_that_was_taken_before_is_not_the_end_of_the_wait():
-    inbox = Inbox(10)
+    inbox = CaptureQueue(10)
     inbox.callback(np.ones((FRAME, 1), np.int16), FRAME, None, FINE)
     inbox.callback(np.ones((FRAME, 1), np.int16), FRAME, None, FINE)
     assert inbox.get(0) is not None
@@ -212,7 +212,7 @@ def test_a_bell_for_a_block_that_was_taken_before_is_not_the_end_of_the_wait():
 
 
 def test_blocks_that_wait_when_the_sound_stops_are_heard():
-    inbox = Inbox(100)
+    inbox = CaptureQueue(100)
     room = cut(noise(10))[: AWAKE + 2]
     for block in room:
         inbox.callback(block[:, None], FRAME, None, FINE)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from daemon.config import settings as config
 from daemon.config.hook import TIME_LIMIT, Hook
 from daemon.config.settings import Audio, Clips, Control, Settings, Word
-from daemon.config.wyoming_options import Options
+from daemon.config.wyoming_options import WyomingOptions
 from daemon.listening import listening_plan
 from daemon.responses import chime
 from daemon.system.errors import ConfigError
@@ -335,7 +335,7 @@ def test_the_example_documents_every_key_and_no_other(tmp_path, monkeypatch):
     assert dataclasses.replace(read.audio, device=None) == Audio()
     assert dataclasses.replace(read.clips, folder=None) == Clips()
     assert dataclasses.replace(read.control, socket=None) == Control()
-    assert read.wyoming == Options()
+    assert read.wyoming == WyomingOptions()
     assert (read.chime, read.hooks_at_once, read.log_level) == (
         Settings().chime,
         Settings().hooks_at_once,

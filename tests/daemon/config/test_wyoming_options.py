@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from daemon.config import settings
-from daemon.config.wyoming_options import Address, Options, check, parse_uri
+from daemon.config.wyoming_options import Address, WyomingOptions, check, parse_uri
 from daemon.system.errors import ConfigError, UsageError
 from model.extras import install
 
@@ -66,23 +66,23 @@ def test_no_address(uri):
 )
 def test_only_what_others_can_reach_can_be_announced(uri, public):
     assert parse_uri(uri).public == public
-    check(Options(uri))
+    check(WyomingOptions(uri))
     if public:
-        check(Options(uri, zeroconf="kitchen"))
+        check(WyomingOptions(uri, zeroconf="kitchen"))
     else:
         with pytest.raises(UsageError, match="zeroconf"):
-            check(Options(uri, zeroconf="kitchen"))
+            check(WyomingOptions(uri, zeroconf="kitchen"))
 
 
-def configured(tmp_path: Path, text: str) -> Options | None:
+def configured(tmp_path: Path, text: str) -> WyomingOptions | None:
     (tmp_path / "config.yaml").write_text(text)
     return settings.load(tmp_path / "config.yaml").wyoming
 
 
 def test_the_section(tmp_path):
     assert configured(tmp_path, "chime: true") is None
-    assert configured(tmp_path, "wyoming:") == Options()
-    assert configured(tmp_path, "wyoming: {zeroconf: false}") == Options()
+    assert configured(tmp_path, "wyoming:") == WyomingOptions()
+    assert configured(tmp_path, "wyoming: {zeroconf: false}") == WyomingOptions()
     text = """
         wyoming:
           uri: tcp://0.0.0.0:10401
@@ -92,8 +92,8 @@ def test_the_section(tmp_path):
           arbitrate_ms: 300
           arbitrate_by: surest
     """
-    assert configured(tmp_path, text) == Options("tcp://0.0.0.0:10401", 4, 60.0, "chimed", 300, "surest")
-    assert configured(tmp_path, "wyoming: {uri: 'tcp://[::]', zeroconf: attic}") == Options(
+    assert configured(tmp_path, text) == WyomingOptions("tcp://0.0.0.0:10401", 4, 60.0, "chimed", 300, "surest")
+    assert configured(tmp_path, "wyoming: {uri: 'tcp://[::]', zeroconf: attic}") == WyomingOptions(
         "tcp://[::]", zeroconf="attic"
     )
 

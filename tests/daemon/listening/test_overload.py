@@ -23,9 +23,10 @@ from daemon.audio.resample import Resampler
 from daemon.audio.sources import Block
 from daemon.config.hook import Hook
 from daemon.config.settings import Clips
-from daemon.listening.listening_plan import Plan, Response
-from daemon.listening.loop import Listener, Service
-from daemon.responses.clip_recorder import Keeper
+from daemon.listening.listener import Listener
+from daemon.listening.listening_plan import ListeningPlan, Response
+from daemon.listening.loop import ListeningLoop
+from daemon.responses.clip_recorder import ClipRecorder
 from daemon.responses.hooks import AT_ONCE, LINES_LIMIT, HookRunner
 from daemon.system import log_handlers
 from daemon.system.log_handlers import PER_MINUTE, FloodGate
@@ -61,9 +62,9 @@ class Stream:
         pass
 
 
-def service_for(blocks: Iterator[Block], hooks: tuple[Hook, ...] = (), at_once: int = AT_ONCE) -> Service:
-    plan = Plan((MODEL,), {"beep": Response(None, hooks)})
-    return Service(Stream(blocks), plan, None, HookRunner(at_once), Notifier())
+def service_for(blocks: Iterator[Block], hooks: tuple[Hook, ...] = (), at_once: int = AT_ONCE) -> ListeningLoop:
+    plan = ListeningPlan((MODEL,), {"beep": Response(None, hooks)})
+    return ListeningLoop(Stream(blocks), plan, None, HookRunner(at_once), Notifier())
 
 
 # what a device, a driver or a file may deliver: numbers of any size, and what is none
@@ -124,15 +125,15 @@ def test_a_thousand_detections_a_minute(tmp_path, caplog):
             threads.append(threading.active_count())
 
     service = service_for(blocks(), (hook,), at_once=4)
-    service.keeper = Keeper(Clips(tmp_path / "clips", seconds=0.5, max_files=20), [MODEL])
+    service.keeper = ClipRecorder(Clips(tmp_path / "clips", seconds=0.5, max_files=20), [MODEL])
     before = time.thread_time()
     service.run(service.source.blocks())
     spent = time.thread_time() - before
     caplog.handler.removeFilter(gate)
     service._hooks.wait()
     service.close()
-    assert service.detections > 1_000
-    assert service.seconds == count * FRAME / SAMPLE_RATE
+    assert service.status().detections > 1_000
+    assert service.status().seconds == count * FRAME / SAMPLE_RATE
     assert max(threads) < 20
     assert spent < 60  # CPU time, of a minute of sound: it kept up
     assert len((tmp_path / "ran").read_text()) >= 4

@@ -202,6 +202,6 @@ def test_a_defect_in_a_reload_does_not_end_the_listening(caplog):
     reloader = Reloader(before, read, lambda *_: None, service, SimpleNamespace(send=lambda **_: None))
     reloader.reload()
     assert reloader.settings is before
-    assert "by a defect of chimed" in service.complaint
+    assert "by a defect of chimed" in service.status().complaint
     assert "ZeroDivisionError" in caplog.text
     assert told == [{"READY": 1}]

@@ -27,7 +27,7 @@ from daemon.config import settings as config
 from daemon.control import window_encoding
 from daemon.control.client import ControlError, ask
 from daemon.control.monitor_state import file_to_be
-from daemon.control.window_encoding import ONE, SHOWN_BINS, Seen
+from daemon.control.window_encoding import ONE, SHOWN_BINS, SeenSoFar
 from model import modelfile
 from model.detector import Detector
 from model.frontend import CLIP, SAMPLE_RATE, STEP, STRIDE
@@ -64,7 +64,7 @@ def test_pieces_of_the_window_are_the_window(cuts):
     """However often someone asks, what they got is what one who asks once gets."""
     detector = Detector([random_model(), random_model("tak", seed=1)])
     samples = bursts(1)
-    seen, columns, steps = Seen(0, 0, 0), b"", [b"", b""]
+    seen, columns, steps = SeenSoFar(0, 0, 0), b"", [b"", b""]
     for piece in np.split(samples, sorted(cuts)):
         detector.push(piece)
         news = window_encoding.news(detector, 0, seen)
@@ -72,7 +72,7 @@ def test_pieces_of_the_window_are_the_window(cuts):
         columns += bytes_of(news, "columns")
         half = len(bytes_of(news, "steps")) // 2
         steps = [steps[0] + bytes_of(news, "steps")[:half], steps[1] + bytes_of(news, "steps")[half:]]
-        seen = Seen(0, len(columns) // SHOWN_BINS, len(steps[0]) // 2)
+        seen = SeenSoFar(0, len(columns) // SHOWN_BINS, len(steps[0]) // 2)
     whole = window_encoding.news(detector, 0, None)
     assert columns == bytes_of(whole, "columns")
     assert steps[0] + steps[1] == bytes_of(whole, "steps")
@@ -83,16 +83,18 @@ def test_pieces_of_the_window_are_the_window(cuts):
 def test_who_comes_late_gets_what_the_window_still_has():
     detector = Detector([random_model()])
     detector.push(bursts(13))
-    news = window_encoding.news(detector, 0, Seen(0, 5, 5))
+    news = window_encoding.news(detector, 0, SeenSoFar(0, 5, 5))
     first, columns = news["columns"][0], len(bytes_of(news, "columns")) // SHOWN_BINS
     assert first + columns == detector.columns.total // STRIDE
     assert columns == pytest.approx(CLIP / STEP, abs=5)
     assert news["steps"][0] + len(bytes_of(news, "steps")) // 2 == detector.posteriors.total
     # a stream that began elsewhere is another one
-    other = window_encoding.news(detector, 44_100, Seen(0, detector.columns.total // STRIDE, detector.posteriors.total))
+    other = window_encoding.news(
+        detector, 44_100, SeenSoFar(0, detector.columns.total // STRIDE, detector.posteriors.total)
+    )
     assert other["columns"][0] == first
     # and who has seen more than there is, after a restart, gets nothing wrong
-    assert bytes_of(window_encoding.news(detector, 0, Seen(0, 10**9, 10**9)), "columns") == b""
+    assert bytes_of(window_encoding.news(detector, 0, SeenSoFar(0, 10**9, 10**9)), "columns") == b""
 
 
 def test_a_byte_is_the_level_of_a_tone():
@@ -103,7 +105,7 @@ def test_a_byte_is_the_level_of_a_tone():
     levels = np.frombuffer(bytes_of(window_encoding.news(detector, 0, None), "columns"), np.uint8).reshape(
         -1, SHOWN_BINS
     )
-    decibels = levels[50].astype(float) * window_encoding.RANGE / 255 - window_encoding.RANGE
+    decibels = levels[50].astype(float) * window_encoding.RANGE_DB / 255 - window_encoding.RANGE_DB
     assert int(levels[50].argmax()) == 10
     assert 10 * np.log10(np.sum(10 ** (decibels / 10))) == pytest.approx(-20, abs=1)
     assert decibels[30] < -80

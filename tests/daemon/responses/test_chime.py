@@ -78,7 +78,7 @@ def test_playing_does_not_block_and_a_second_chime_waits_for_no_one():
 
 def test_a_chime_that_never_ends_counts_as_over(monkeypatch):
     """A sound server that hangs must not make the daemon deaf."""
-    monkeypatch.setattr("daemon.responses.chime.PATIENCE", 0.05)
+    monkeypatch.setattr("daemon.responses.chime.STUCK_AFTER", 0.05)
     speaker = Loudspeaker()
     player = ChimePlayer(speaker)
     player.play(np.zeros(10, np.int16))

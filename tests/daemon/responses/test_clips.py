@@ -23,13 +23,13 @@ from hypothesis import strategies as st
 
 from daemon.audio.sources import Block
 from daemon.config.settings import Clips
-from daemon.listening.loop import Listener
-from daemon.responses.clip_folder import NAME, QUEUE, ClipFolder, ClipWriter, file_stem
-from daemon.responses.clip_recorder import Keeper
+from daemon.listening.listener import Listener
+from daemon.responses.clip_folder import CLIP_NAME, WAITING_CLIPS, ClipFolder, ClipWriter, file_stem
+from daemon.responses.clip_recorder import ClipRecorder
 from daemon.responses.near_misses import SHARE, NearMisses
 from model.detector import Detector
 from model.frontend import CLIP_STEPS, FRAME, SAMPLE_RATE, STEP, Samples
-from model.ring_buffer import Ring
+from model.ring_buffer import RingBuffer
 from tests.support.chimed import recording, tone_model
 
 NOISE: Samples = np.random.default_rng(0).integers(-9_000, 9_000, SAMPLE_RATE).astype(np.int16)
@@ -83,13 +83,13 @@ def test_no_word_leads_out_of_the_folder(word, score, near):
     name = file_stem(WHEN, word, score, near) + ".wav"
     assert Path(name).name == name
     assert len(name.encode()) < 250
-    assert NAME.fullmatch(name) or not word
+    assert CLIP_NAME.fullmatch(name) or not word
 
 
 def test_two_at_the_same_moment_are_both_kept(writer, tmp_path):
     paths = {writer.save(NOISE, about())() for _ in range(3)}
     assert len(paths) == 3
-    assert all(NAME.fullmatch(Path(path).name) for path in paths)
+    assert all(CLIP_NAME.fullmatch(Path(path).name) for path in paths)
     assert len(names(tmp_path / "clips")) == 6
 
 
@@ -105,7 +105,7 @@ def test_the_oldest_go_first_and_other_files_stay(tmp_path):
     clips = ClipFolder(folder, max_files=3, max_bytes=10**9)
     for number in range(5):
         clips.write(file_stem(WHEN + datetime.timedelta(seconds=number), "beep", 0.5, False), NOISE, about(number))
-    assert [name for name in names(folder) if NAME.fullmatch(name)] == [
+    assert [name for name in names(folder) if CLIP_NAME.fullmatch(name)] == [
         f"20250601T08300{number}.123Z_beep_0.50.{ending}" for number in (2, 3, 4) for ending in ("json", "wav")
     ]
     assert {"notes.txt", "song.wav"} <= set(names(folder))
@@ -204,7 +204,7 @@ class StuckFolder(ClipFolder):
 
 
 def test_a_disk_that_hangs_holds_nothing_up_and_fills_no_memory(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("daemon.responses.clip_folder.PATIENCE", 0.01)
+    monkeypatch.setattr("daemon.responses.clip_folder.CLIP_WAIT", 0.01)
     folder = StuckFolder(tmp_path / "clips")
     writer = ClipWriter(folder)
     tickets = [writer.save(NOISE, about(0))]
@@ -213,10 +213,10 @@ def test_a_disk_that_hangs_holds_nothing_up_and_fills_no_memory(tmp_path, caplog
     assert [ticket() for ticket in tickets] == [""] * 50
     assert len(messages(caplog)) == 1
     folder.go_on.set()
-    while not tickets[QUEUE - 1]():
+    while not tickets[WAITING_CLIPS - 1]():
         time.sleep(0.01)
     writer.close()
-    assert QUEUE <= len(names(tmp_path / "clips")) / 2 <= QUEUE + 1
+    assert WAITING_CLIPS <= len(names(tmp_path / "clips")) / 2 <= WAITING_CLIPS + 1
 
 
 def test_a_writer_that_was_stopped_while_its_queue_was_full_ends_with_it(tmp_path):
@@ -225,14 +225,14 @@ def test_a_writer_that_was_stopped_while_its_queue_was_full_ends_with_it(tmp_pat
     writer = ClipWriter(folder)
     writer.save(NOISE, about(0))
     assert folder.begun.wait(30)
-    for number in range(1, QUEUE + 2):
+    for number in range(1, WAITING_CLIPS + 2):
         writer.save(NOISE, about(number))
     thread = writer._thread
     writer.stop()
     folder.go_on.set()
     thread.join(30)
     assert not thread.is_alive()
-    assert len(names(tmp_path / "clips")) == 2 * (QUEUE + 1)
+    assert len(names(tmp_path / "clips")) == 2 * (WAITING_CLIPS + 1)
 
 
 # near misses
@@ -298,7 +298,7 @@ def test_there_is_one_in_five_seconds_at_most_and_none_after_a_word():
     for second, height in ((3, 0.4), (5, 0.4), (9, 0.4), (12, 0.9), (14, 0.4), (15.5, 0.4), (20, 0.4), (30, 0.2)):
         first = round(second * SAMPLE_RATE / STEP)
         humps[first : first + 30] = height
-    detector, near = SimpleNamespace(posteriors=Ring(CLIP_STEPS, (1,))), NearMisses([MODEL])
+    detector, near = SimpleNamespace(posteriors=RingBuffer(CLIP_STEPS, (1,))), NearMisses([MODEL])
     near.push(detector)
     found = []
     for start in range(0, len(humps), 11):
@@ -381,7 +381,7 @@ def test_a_clip_goes_on_after_the_word_and_hooks_need_not_wait_for_that(start, m
 
 def test_no_clip_goes_on_over_a_gap(tmp_path):
     sound = recording(4, [1.0, 2.0])
-    keeper = Keeper(Clips(tmp_path / "clips", seconds=1, after=0.5), [MODEL])
+    keeper = ClipRecorder(Clips(tmp_path / "clips", seconds=1, after=0.5), [MODEL])
     listener = Listener(Detector([MODEL]), {"beep": 0})
     (first,) = listener.push(Block(sound[: round(1.5 * SAMPLE_RATE)]))
     ticket = keeper.heard(first, listener.window, "a test", WHEN.isoformat())

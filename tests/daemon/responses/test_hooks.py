@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from daemon.config import settings
 from daemon.config.hook import Hook
-from daemon.responses.hooks import AT_ONCE, LINE_LIMIT, LINES_LIMIT, Event, HookRunner, Lines
+from daemon.responses.hooks import AT_ONCE, LINES_LIMIT, OUTPUT_LINE_LIMIT, BoundedLines, Event, HookRunner
 from tests.support.paths import ROOT
 from tests.support.soundserver import SoundServer, private
 
@@ -225,7 +225,7 @@ def test_a_flood_of_output_is_cut_and_the_hook_goes_on(runner, caplog, tmp_path)
     runner.wait()
     assert (tmp_path / "done").exists()
     assert len(messages(caplog)) <= LINES_LIMIT + 2
-    assert max(map(len, messages(caplog))) < LINE_LIMIT + 100
+    assert max(map(len, messages(caplog))) < OUTPUT_LINE_LIMIT + 100
     assert any("the rest is dropped" in message for message in messages(caplog))
 
 
@@ -238,22 +238,22 @@ def test_a_hook_that_cannot_start_is_a_line_in_the_log(runner, caplog):
     assert len(messages(caplog)[0]) < 500
 
 
-@given(st.lists(st.binary(max_size=3 * LINE_LIMIT)))
+@given(st.lists(st.binary(max_size=3 * OUTPUT_LINE_LIMIT)))
 def test_lines_do_not_depend_on_how_they_arrive(pieces):
     split, whole = [], []
     for target, parts in ((split, pieces), (whole, [b"".join(pieces)])):
-        lines = Lines(target.append)
+        lines = BoundedLines(target.append)
         for part in parts:
             lines.push(part)
         lines.flush()
     assert split == whole
     assert len(split) <= LINES_LIMIT
-    assert max(map(len, split), default=0) <= LINE_LIMIT + 4
+    assert max(map(len, split), default=0) <= OUTPUT_LINE_LIMIT + 4
 
 
 def test_lines_are_what_was_written():
     written: list[str] = []
-    lines = Lines(written.append)
+    lines = BoundedLines(written.append)
     lines.push("first\nsecond é\r\n\nlast".encode())
     lines.flush()
     assert written == ["first", "second é", "", "last"]

@@ -7,7 +7,7 @@ from itertools import combinations
 import pytest
 
 from daemon.audio.pcm import PcmFormat
-from daemon.wyoming.stream import Satellite, Vocabulary
+from daemon.wyoming.stream import SatelliteStream, WordSet
 from model.detector import Detector
 from model.frontend import SAMPLE_RATE
 from tests.support.examples import bursts, random_model
@@ -20,13 +20,13 @@ CHOICES = [names for count in (1, 2, 3) for names in combinations(["tok", "pling
 
 
 @pytest.fixture(scope="module")
-def vocabulary() -> Vocabulary:
-    return Vocabulary(MODELS)
+def vocabulary() -> WordSet:
+    return WordSet(MODELS)
 
 
 @pytest.mark.parametrize("names", [None, *CHOICES])
 def test_whatever_it_chose_it_hears_as_if_there_were_no_other_words(vocabulary, names):
-    satellite = Satellite(vocabulary)
+    satellite = SatelliteStream(vocabulary)
     satellite.choose(names)
     satellite.start(PCM)
     heard = [*satellite.push(SOUND.tobytes(), PCM), *satellite.stop()]
@@ -49,8 +49,8 @@ def test_streams_share_the_weights_and_the_order_of_names_is_all_one(vocabulary)
 
 
 def test_other_words_are_heard_from_the_next_sound_on():
-    vocabulary = Vocabulary(MODELS[:1])
-    satellite = Satellite(vocabulary)
+    vocabulary = WordSet(MODELS[:1])
+    satellite = SatelliteStream(vocabulary)
     satellite.start(PCM)
     half = len(SOUND) // 2 * 2
     satellite.push(SOUND.tobytes()[:half], PCM)

@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 
 from model.frontend import FloatArray
-from training.corpora.download_debian import SPEECH, Line, Package, fetch, recording
+from training.corpora.download_debian import SPEECH, Package, SpokenLine, fetch, recording
 from training.utils.errors import TrainingError
 
 _RATE = 11_025  # Hz, of the games that keep plain samples of 8 bits
 
 
-def steel_sky(folder: Path) -> Iterator[Line]:
+def steel_sky(folder: Path) -> Iterator[SpokenLine]:
     """What is said in "Beneath a Steel Sky" (Revolution, 1994), by its `sky.dnr` and `sky.dsk`."""
     disk = _SkyDisk(_read(folder, "sky.dnr"), _read(folder, "sky.dsk"))
     sections = [*_SKY_SECTIONS, _SKY_LAST]
@@ -41,7 +41,7 @@ def steel_sky(folder: Path) -> Iterator[Line]:
                 text = disk.text(section, number)
             except (struct.error, IndexError) as error:
                 raise TrainingError(f"{folder}/sky.dsk: not the file of the game that ScummVM offers") from error
-            yield Line(str(_SKY_SPEECH + first + number), _eight_bit(_sky_sound(folder, spoken)), _RATE, text)
+            yield SpokenLine(str(_SKY_SPEECH + first + number), _eight_bit(_sky_sound(folder, spoken)), _RATE, text)
 
 
 def _sky_sound(folder: Path, spoken: bytes) -> bytes:
@@ -53,7 +53,7 @@ def _sky_sound(folder: Path, spoken: bytes) -> bytes:
         raise TrainingError(f"{folder}/sky.dsk: {error}") from error
 
 
-def amazon_queen(folder: Path) -> Iterator[Line]:
+def amazon_queen(folder: Path) -> Iterator[SpokenLine]:
     """What is said in "Flight of the Amazon Queen" (Interactive Binary Illusions, 1995), by its `queen.1c`."""
     data = _read(folder, "queen.1c")
     files: dict[str, bytes] = {}
@@ -77,13 +77,13 @@ def amazon_queen(folder: Path) -> Iterator[Line]:
             yield from recording(stem, BytesIO(content), texts.get(stem, ""))
 
 
-def drascula(folder: Path) -> Iterator[Line]:
+def drascula(folder: Path) -> Iterator[SpokenLine]:
     """What is said in "Drascula: The Vampire Strikes Back" (Alcachofa, 1996), by its `*.ALS`; no texts."""
     paths = sorted(folder.glob("*.ALS"))
     if not paths:
         raise TrainingError(f"{folder}: no *.ALS in it")
     for path in paths:
-        yield Line(path.stem, _eight_bit(path.read_bytes()), _RATE)
+        yield SpokenLine(path.stem, _eight_bit(path.read_bytes()), _RATE)
 
 
 def _read(folder: Path, name: str) -> bytes:
@@ -323,7 +323,7 @@ def _crc_of(byte: int) -> int:
 _CRC = [_crc_of(byte) for byte in range(256)]
 
 
-def _below(inside: str, lines: Callable[[Path], Iterator[Line]]) -> Callable[[Path], Iterator[Line]]:
+def _below(inside: str, lines: Callable[[Path], Iterator[SpokenLine]]) -> Callable[[Path], Iterator[SpokenLine]]:
     return lambda root: lines(root / inside)
 
 

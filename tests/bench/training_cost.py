@@ -29,13 +29,13 @@ except pytest.skip.Exception as missing:
 from model.frontend import CLIP, SAMPLE_RATE, FrontEnd
 from tests.support.raw_data import make_raw_data
 from training.dataset import recipe
-from training.dataset.build import Plan, build
+from training.dataset.build import BuildPlan, build
 from training.dataset.raw_data import load
 from training.learning.scene_batches import CHUNK_COLUMNS, CHUNK_SAMPLES, CHUNK_STEPS, Batch, Folders
-from training.learning.scene_batches import Plan as FitPlan
-from training.learning.tensorboard import Scalars
-from training.learning.trainer import Fit, Schedule
-from training.scenes.scenes import Material, Recipe
+from training.learning.scene_batches import TrainingPlan as FitPlan
+from training.learning.tensorboard import TensorBoardWriter
+from training.learning.trainer import Schedule, Trainer
+from training.scenes.scenes import SceneMaterial, SceneRecipe
 
 EXAMPLES = 64
 BATCHES = 6
@@ -50,7 +50,7 @@ def cpu() -> float:
 def bench_build(name: str, folder: Path) -> float:
     """CPU s for an example of this recipe."""
     raw, chosen = folder / "raw_data", recipe.load(name)
-    plan = Plan(chosen, load(raw, folder / "cache", "all", chosen).material, EXAMPLES, seed=1, split="all")
+    plan = BuildPlan(chosen, load(raw, folder / "cache", "all", chosen).material, EXAMPLES, seed=1, split="all")
     begin = cpu()
     build(plan, str(folder / name))
     return (cpu() - begin) / EXAMPLES
@@ -74,10 +74,12 @@ def batches(rows: int, bins: int) -> Iterator[Batch]:
 def bench_fit(folder: Path) -> tuple[float, float, int]:
     """CPU s and s for a batch; rows in it."""
     nothing = Folders((), (), (), (), folder / "cache")
-    plan = FitPlan(nothing, FrontEnd(), Recipe(), seed=1, epoch_steps=BATCHES)
-    fit = Fit("word", plan, Schedule(epochs=3, measure_every=3, threads=os.cpu_count() or 1), folder / "run")
-    scalars, stream = Scalars(folder / "events"), batches(plan.rows, plan.front_end.bins)
-    material = Material.__new__(Material)  # for what is measured in the last epoch, to which this does not come
+    plan = FitPlan(nothing, FrontEnd(), SceneRecipe(), seed=1, epoch_steps=BATCHES)
+    fit = Trainer("word", plan, Schedule(epochs=3, measure_every=3, threads=os.cpu_count() or 1), folder / "run")
+    scalars, stream = TensorBoardWriter(folder / "events"), batches(plan.rows, plan.front_end.bins)
+    material = SceneMaterial.__new__(
+        SceneMaterial
+    )  # for what is measured in the last epoch, to which this does not come
     fit._run_epoch(stream, material, scalars)  # builds the graph
     begin, wall = cpu(), time.monotonic()
     fit._run_epoch(stream, material, scalars)

@@ -28,9 +28,9 @@ from model.frontend import SAMPLE_RATE, Samples
 from model.modelfile import load
 from tests.bench.engines import BLOCK
 from training.alignment.forced_alignment import FRAME_SECONDS, SPHINX_RATE, decode
-from training.alignment.phone_targets import texts
+from training.alignment.phone_targets import known_texts
 from training.corpora import corpus
-from training.corpora.exclude_word import without
+from training.corpora.exclude_word import exclude_word
 from training.measuring.confidence_intervals import Rate
 from training.measuring.offline_gate import smooth
 from training.measuring.score_recordings import LATE_SECONDS, PAUSE_SECONDS, QUIET_DBFS, background, place
@@ -317,7 +317,7 @@ def main() -> None:
             return []
         found = corpus.load(folders, arguments.work / "cache", title)
         if title == "speech":
-            found = without(found, texts([found]), [word])
+            found = exclude_word(found, known_texts([found]), [word])
         return [found[clip] for clip in found.split(*splits)]
 
     word = load(arguments.models[0]).word

@@ -15,7 +15,7 @@ from model.extras import install
 from model.frontend import SAMPLE_RATE
 from training.corpora.corpus import Int16Array
 from training.corpora.transcripts import spell
-from training.utils.atomic_write import whole
+from training.utils.atomic_write import atomic_write
 from training.utils.errors import TrainingError
 from training.utils.file_lock import wait_for_turn
 from training.utils.process_pool import in_parallel
@@ -54,7 +54,7 @@ def cache_key(entries: Sequence[tuple[str, str]], version: int) -> str:
     return hashlib.sha256(repr((version, stamp)).encode()).hexdigest()[:16]
 
 
-def fill(tasks: Mapping[Path, Any], work: Callable[[Any], Any], jobs: int, title: str, unit: str) -> None:
+def fill_cache(tasks: Mapping[Path, Any], work: Callable[[Any], Any], jobs: int, title: str, unit: str) -> None:
     """Write each JSON file that is not there yet with what `work` makes of its task; interrupted, go on there.
 
     Two trainings that share a folder of such files do not do the same work: the second one waits for the first.
@@ -73,7 +73,7 @@ def fill(tasks: Mapping[Path, Any], work: Callable[[Any], Any], jobs: int, title
 def _write(entry: tuple[Path, Any, Callable[[Any], Any]]) -> None:
     file, task, work = entry
     content = work(task)
-    with whole(file) as partial:
+    with atomic_write(file) as partial:
         partial.write_text(json.dumps(content))
 
 

@@ -17,11 +17,11 @@ import numpy.typing as npt
 
 from model.extras import install
 from model.frontend import SAMPLE_RATE
-from training.alignment.forced_alignment import FRAME_SECONDS, align, cache_key, fill, new_aligner
+from training.alignment.forced_alignment import FRAME_SECONDS, align, cache_key, fill_cache, new_aligner
 from training.corpora.corpus import Clip, Corpus, read
 from training.corpora.transcripts import transcripts
 from training.utils.errors import TrainingError
-from training.voices.synthesize import MANIFEST
+from training.voices.synthesize import SPEECH_MANIFEST
 
 # fmt: off
 NAMES = (
@@ -38,7 +38,7 @@ _PADDING = SAMPLE_RATE // 5  # of silence around a clip that was trimmed: the al
 _AT_ONCE = 250  # recordings in one cached file
 _FORMAT = 1
 
-WITHOUT = (
+WITHOUT_PHONES = (
     "training without phones, which hears real voices less well: "
     f"they need the package pocketsphinx; {install('align')}"
 )
@@ -51,7 +51,7 @@ def can_align() -> bool:
 
 def spoken_texts(folder: Path) -> dict[str, str]:
     """What is said in a folder's recordings, by `speak`'s manifest or by transcripts; nothing if it has neither."""
-    if (manifest := folder / MANIFEST).exists():
+    if (manifest := folder / SPEECH_MANIFEST).exists():
         entries = [json.loads(line) for line in manifest.read_text().splitlines()]
         return {str(folder / entry["file"]): entry["text"] for entry in entries if "text" in entry}
     try:
@@ -60,7 +60,7 @@ def spoken_texts(folder: Path) -> dict[str, str]:
         return {}
 
 
-def tracks(texts: dict[str, str], cache: Path, jobs: int, title: str = "phones") -> dict[str, Track]:
+def phone_tracks(texts: dict[str, str], cache: Path, jobs: int, title: str = "phones") -> dict[str, Track]:
     """The phones of each recording, by path; those that could not be aligned are missing.
 
     texts: what is said in each recording, by path. An interrupted call goes on where it stopped.
@@ -72,7 +72,7 @@ def tracks(texts: dict[str, str], cache: Path, jobs: int, title: str = "phones")
         by_folder.setdefault(Path(path).parent, []).append((path, texts[path]))
     batches = [some[at : at + _AT_ONCE] for some in by_folder.values() for at in range(0, len(some), _AT_ONCE)]
     tasks = {cache / f"phones-{cache_key(batch, _FORMAT)}.json": batch for batch in batches}
-    fill(tasks, _align, jobs, title, f"{_AT_ONCE} recordings")
+    fill_cache(tasks, _align, jobs, title, f"{_AT_ONCE} recordings")
     found: dict[str, Track] = {}
     for file in tasks:
         for path, phones in json.loads(file.read_text()).items():
@@ -80,7 +80,7 @@ def tracks(texts: dict[str, str], cache: Path, jobs: int, title: str = "phones")
     return found
 
 
-def texts(corpora: Iterable[Corpus], says: Iterable[tuple[Path, str]] = ()) -> dict[str, str]:
+def known_texts(corpora: Iterable[Corpus], says: Iterable[tuple[Path, str]] = ()) -> dict[str, str]:
     """What is said in the recordings of the corpora, as far as their folders or `says` (folder, text) know it."""
     found: dict[str, str] = {}
     for corpus in corpora:
@@ -114,17 +114,17 @@ def _align(batch: Sequence[tuple[str, str]]) -> dict[str, list[tuple[int, int, i
             words = align(decoder, np.concatenate((quiet, samples, quiet)), text)
         except TrainingError:
             continue
-        found[path] = track(words, len(samples), _PADDING)
+        found[path] = phone_track(words, len(samples), _PADDING)
     return found
 
 
-def span(track: Track) -> tuple[int, int] | None:
+def spoken_span(track: Track) -> tuple[int, int] | None:
     """From which sample to before which one somebody speaks; None if nobody does."""
     spoken = track[track[:, 0] != SILENT] if len(track) else track
     return (int(spoken[0, 1]), int(spoken[-1, 2])) if len(spoken) else None
 
 
-def track(words: Sequence[Sequence[Sequence[Any]]], length: int, padding: int) -> list[tuple[int, int, int]]:
+def phone_track(words: Sequence[Sequence[Sequence[Any]]], length: int, padding: int) -> list[tuple[int, int, int]]:
     """The words and phones of `align` as a Track of a recording of so many samples, without its padding."""
     found = []
     for name, start, frames, _ in (phone for word in words for phone in word):

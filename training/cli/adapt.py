@@ -13,7 +13,7 @@ from training.cli.main import seed
 if TYPE_CHECKING:
     from model.modelfile import Model
     from training.corpora.corpus import Corpus
-    from training.pipeline.adapt_voice import Sounds
+    from training.pipeline.adapt_voice import AdaptationSounds
 
 WORDS = 10_000  # among which those are looked for that sound like the word; a dictionary would take minutes
 SECONDS_PER_ROW, SECONDS_TO_MEASURE = 0.02, 15.0  # on two cores of a laptop; the pace so far corrects it
@@ -89,7 +89,7 @@ def _positive(text: str) -> float:
 def run(arguments: argparse.Namespace) -> None:
     """Adapt, print before and after, and write the model file. Raises TrainingError if it would hear worse."""
     from model.modelfile import save
-    from training.learning.fine_tune import Gentle, Tuner
+    from training.learning.fine_tune import FineTuner, FineTuneSettings
     from training.pipeline.adapt_voice import Folds, adapt, notes_of, titles
     from training.utils.errors import TrainingError
     from training.utils.progress import Journey, travel
@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise TrainingError(f"{output}: a folder; name the model file, such as {output / 'mine.npz'}")
     sounds = _sounds(arguments, start)
     folds = Folds(sounds, arguments.folds, arguments.seed)
-    gentle = Gentle(
+    gentle = FineTuneSettings(
         batches=arguments.batches,
         rows=arguments.rows,
         learning_rate=arguments.learning_rate,
@@ -112,7 +112,7 @@ def run(arguments: argparse.Namespace) -> None:
     once = arguments.batches * arguments.rows * SECONDS_PER_ROW
     journey = Journey({title: once if "training" in title else SECONDS_TO_MEASURE for title in titles(folds.count)})
     travel(journey)
-    tuner = Tuner(start, gentle)
+    tuner = FineTuner(start, gentle)
     outcome = adapt(start, sounds, tuner, folds, journey, notes_of(start, sounds, tuner, folds, arguments.work))
     travel(None)
     print(outcome.table())
@@ -134,12 +134,12 @@ def _model(name: str) -> Model:
     raise TrainingError(f"{name} is neither a model file nor a word that ships ({', '.join(ships)})")
 
 
-def _sounds(arguments: argparse.Namespace, start: Model) -> Sounds:
+def _sounds(arguments: argparse.Namespace, start: Model) -> AdaptationSounds:
     """The recordings and what synthetic voices add to them."""
-    from training.alignment.phone_targets import texts
+    from training.alignment.phone_targets import known_texts
     from training.corpora import corpus
-    from training.corpora.exclude_word import without
-    from training.pipeline.adapt_voice import Sounds, coloured_noise, words
+    from training.corpora.exclude_word import exclude_word
+    from training.pipeline.adapt_voice import AdaptationSounds, coloured_noise, words
     from training.utils.errors import TrainingError
 
     cache = arguments.work / "cache"
@@ -147,7 +147,7 @@ def _sounds(arguments: argparse.Namespace, start: Model) -> Sounds:
     negatives: Corpus | None = None
     if arguments.negatives:
         loaded = corpus.load(arguments.negatives, cache, "other sound")
-        negatives = without(loaded, texts([loaded]), [start.word])
+        negatives = exclude_word(loaded, known_texts([loaded]), [start.word])
         if not negatives.clips:
             named = ", ".join(map(str, arguments.negatives))
             raise TrainingError(f'{named}: by their texts all recordings say "{start.word}"; name others')
@@ -163,17 +163,17 @@ def _sounds(arguments: argparse.Namespace, start: Model) -> Sounds:
         spoken = corpus.load([folder / "negatives"], cache, "synthetic voices, other words")
     elif negatives is None:
         raise TrainingError("without synthetic voices (--synthetic 0), name folders of other sound with --negatives")
-    return Sounds(own, said, negatives, spoken, noise)
+    return AdaptationSounds(own, said, negatives, spoken, noise)
 
 
 def _speak(word: str, work: Path, count: int, seed: int) -> Path:
     """The folder in which synthetic voices say the word and `count` other things; made once."""
     from training.voices.engines import find_voices
     from training.voices.negative_texts import handful, vocabulary
-    from training.voices.synthesize import MANIFEST, speak_corpus
+    from training.voices.synthesize import SPEECH_MANIFEST, speak_corpus
 
     folder = _folder(word, work, count, seed)
-    if not (folder / "negatives" / MANIFEST).exists():
+    if not (folder / "negatives" / SPEECH_MANIFEST).exists():
         folder.mkdir(parents=True, exist_ok=True)
         # words of a phrase are drawn one by one
         known = [text for text in vocabulary(word) if " " not in text]

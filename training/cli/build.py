@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
     raw = raw_data.load(arguments.raw_data, arguments.work / "cache", arguments.split, chosen)
     if left_out := build.summary(raw):
         print(left_out, file=sys.stderr)
-    plan = build.Plan(chosen, raw.material, arguments.examples, arguments.seed, arguments.split)
+    plan = build.BuildPlan(chosen, raw.material, arguments.examples, arguments.seed, arguments.split)
     outcome = build.build(plan, arguments.output, arguments.workers, arguments.scheduler)
     build.write_problems(storage(arguments.output), raw.problems)
     made = f"{outcome.made} of them now, {outcome.rate:.1f} a second" if outcome.made else "all were there already"

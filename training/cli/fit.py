@@ -122,11 +122,11 @@ def run(arguments: argparse.Namespace) -> None:
     """Train, and write the model file. Raises TrainingError."""
     from model.frontend import FrontEnd
     from model.modelfile import load
-    from training.alignment.phone_targets import WITHOUT, can_align
-    from training.learning.early_stopping import Stopping
-    from training.learning.scene_batches import Folders, Plan
-    from training.learning.trainer import FURTHER, Fit, Schedule
-    from training.scenes.scenes import Recipe
+    from training.alignment.phone_targets import WITHOUT_PHONES, can_align
+    from training.learning.early_stopping import EarlyStopping
+    from training.learning.scene_batches import Folders, TrainingPlan
+    from training.learning.trainer import CONTINUED_LEARNING_RATE, Schedule, Trainer
+    from training.scenes.scenes import SceneRecipe
     from training.utils.errors import TrainingError
 
     built = _check_built(arguments)
@@ -137,7 +137,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise TrainingError(f"--near: a share is wanted, from 0 to 1, not {arguments.near:g}")
     phones = False if built else arguments.phones
     if phones is None and not (phones := can_align()):
-        print(WITHOUT, file=sys.stderr)
+        print(WITHOUT_PHONES, file=sys.stderr)
     folders = Folders(
         positives=tuple(arguments.positives),
         spoken=tuple(arguments.spoken or arguments.speech),  # a built set has its own, and nothing is measured on it
@@ -147,25 +147,26 @@ def run(arguments: argparse.Namespace) -> None:
         says=tuple((Path(folder), text) for folder, text in arguments.says),
         word=arguments.word,
     )
-    plan = Plan(
+    plan = TrainingPlan(
         folders,
         FrontEnd(arguments.scaling),
-        Recipe(near=arguments.near),
+        SceneRecipe(near=arguments.near),
         arguments.seed,
         phones_of=arguments.word if phones else None,
         rows=arguments.rows,
-        epoch_steps=built or arguments.epoch_batches or Plan.epoch_steps,
+        epoch_steps=built or arguments.epoch_batches or TrainingPlan.epoch_steps,
         built=arguments.built,
     )
     schedule = Schedule(
         epochs=arguments.epochs,
-        learning_rate=arguments.learning_rate or (FURTHER if arguments.start else Schedule.learning_rate),
+        learning_rate=arguments.learning_rate
+        or (CONTINUED_LEARNING_RATE if arguments.start else Schedule.learning_rate),
         measure_every=arguments.measure_every,
-        stopping=Stopping(arguments.stop_at, arguments.patience) if arguments.stop_at is not None else None,
+        stopping=EarlyStopping(arguments.stop_at, arguments.patience) if arguments.stop_at is not None else None,
         threads=arguments.threads,
         event_from=arguments.event_from,
         negative_weight=arguments.negative_weight,
     )
-    fit = Fit(arguments.word, plan, schedule, arguments.work / arguments.run_name, start)
+    fit = Trainer(arguments.word, plan, schedule, arguments.work / arguments.run_name, start)
     fit.run()
     fit.export(arguments.output)

@@ -36,27 +36,27 @@ def add_record(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Record until all is there or the person quits. Raises TrainingError."""
-    from training.recording.audio_device import Microphone, play
+    from training.recording.audio_device import RecordingMicrophone, play
     from training.recording.keyboard import keyboard
-    from training.recording.session import Folder, Session
+    from training.recording.session import RecordingFolder, RecordingSession
     from training.recording.takes import prompts
-    from training.recording.terminal_view import Screen
+    from training.recording.terminal_view import TerminalScreen
     from training.utils.errors import TrainingError
 
     counts = (arguments.words, arguments.speech, arguments.rooms)
     if min(counts) < 0 or max(counts) > 99:
         raise TrainingError("--words, --speech and --rooms take a number from 0 to 99")
     asked = prompts(arguments.word, *counts)
-    folder = Folder(arguments.folder, arguments.word)
+    folder = RecordingFolder(arguments.folder, arguments.word)
     if all(folder.has(prompt) for prompt in asked):
         print(f"all {len(asked)} recordings are in {folder.path} already", file=sys.stderr)
         return
-    screen = Screen()
-    microphone = Microphone(arguments.device)
+    screen = TerminalScreen()
+    microphone = RecordingMicrophone(arguments.device)
     try:
         screen.say(f"Recording from {microphone.name}.")
         with keyboard() as keys:
-            session = Session(folder, microphone, keys, screen.say, screen.show, play)
+            session = RecordingSession(folder, microphone, keys, screen.say, screen.show, play)
             kept = session.run(asked)
     finally:
         microphone.close()

@@ -31,8 +31,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Ask about each clip. Raises TrainingError."""
     from training.recording.audio_device import play
     from training.recording.keyboard import keyboard
-    from training.recording.review import Answers, Review, find
-    from training.recording.terminal_view import Screen
+    from training.recording.review import Review, ReviewAnswers, find
+    from training.recording.terminal_view import TerminalScreen
     from training.utils.errors import TrainingError
 
     clips = find(arguments.clips, arguments.word)
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
             f"{arguments.clips} holds clips of {', '.join(map(repr, several))}: choose one with --word, and an output "
             "folder for each"
         )
-    screen, answers = Screen(), Answers(arguments.output)
+    screen, answers = TerminalScreen(), ReviewAnswers(arguments.output)
     width = max(20, min(100, shutil.get_terminal_size().columns - 10))
     with keyboard() as keys:
         Review(answers, keys, screen.say, play, width, by_itself=not arguments.no_play).run(clips)

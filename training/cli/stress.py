@@ -11,7 +11,7 @@ from training.measuring.recordings_from_options import add_others, load_recordin
 
 if TYPE_CHECKING:
     from training.corpora.corpus import Int16Array
-    from training.measuring.stress import Line
+    from training.measuring.stress import SituationResult
 
 VOICES = 24  # that say each near word
 HEADINGS = {"heard": "the word, heard", "fired": "not the word, and fired", "hours": "fired, per hour"}
@@ -54,10 +54,10 @@ def run(arguments: argparse.Namespace) -> None:
     import json
 
     from model.modelfile import load
-    from training.measuring.stress import Sounds, stress
+    from training.measuring.stress import StressSounds, stress
 
     model = load(arguments.model)
-    sounds = Sounds(
+    sounds = StressSounds(
         load_recordings(arguments.positives, "all", arguments.work),
         load_recordings(arguments.speech, arguments.split, arguments.work, [model.word]),
         load_recordings(arguments.noise, arguments.split, arguments.work),
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(table(lines))
 
 
-def table(lines: list[Line]) -> str:
+def table(lines: list[SituationResult]) -> str:
     """Three tables, as Markdown: the word, what is not the word, and sounds by the hour."""
     from training.measuring.text_tables import accepts, markdown
 

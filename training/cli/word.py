@@ -69,9 +69,9 @@ def run(arguments: argparse.Namespace) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from dataclasses import replace
 
-    from training.pipeline.train_word import QUICK, Order, Size, train_word
+    from training.pipeline.train_word import QUICK, TrainingSize, TrainWordOptions, train_word
 
-    size = QUICK if arguments.quick else Size()
+    size = QUICK if arguments.quick else TrainingSize()
     given = {
         "positives": arguments.clips,
         "negatives": arguments.clips and 2 * arguments.clips,
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
     size = replace(size, **{name: value for name, value in given.items() if value})
     phrase = " ".join(arguments.phrase.split())
     name = phrase.replace(" ", "_").replace("/", "_")
-    order = Order(
+    order = TrainWordOptions(
         phrase,
         (arguments.output or Path(name)).with_suffix(".npz"),
         arguments.work or Path("work") / name,

@@ -21,10 +21,10 @@ from tqdm import tqdm
 from model.frontend import SAMPLE_RATE
 from training.dsp import endpointing
 from training.dsp.decode import Int16Array, UnusableError, active_level, decode, flaw, to_int16
-from training.utils.atomic_write import whole
+from training.utils.atomic_write import atomic_write
 from training.utils.errors import TrainingError
 from training.utils.file_lock import wait_for_turn
-from training.utils.find_files import files_below
+from training.utils.find_files import find_files
 from training.utils.progress import bar
 from training.utils.storage import explained
 
@@ -139,7 +139,7 @@ def find(folder: Path) -> list[tuple[Path, str]]:
     A file in a sub-folder belongs to that sub-folder's speaker; a file that lies in the folder itself is its
     own group. Raises TrainingError if the folder is missing or holds no audio.
     """
-    paths = [path for path in files_below(folder) if path.suffix.lower() in SUFFIXES]
+    paths = [path for path in find_files(folder) if path.suffix.lower() in SUFFIXES]
     if not paths:
         raise TrainingError(f"{folder}: no audio in it ({', '.join(sorted(SUFFIXES))})")
     name = name_of(folder)
@@ -294,6 +294,6 @@ def _decode(
             start += len(samples)
         content = {"clips": clips, "problems": problems}
         file.flush()
-        with whole(index) as partial:
+        with atomic_write(index) as partial:
             partial.write_text(json.dumps(content))
     return True

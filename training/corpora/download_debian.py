@@ -35,7 +35,7 @@ _DOWNLOAD_TIMEOUT = 1800  # seconds for one package to arrive
 _NOWHERE = "(?!)"  # a pattern that nothing matches
 
 
-class Line(NamedTuple):
+class SpokenLine(NamedTuple):
     """Something that is said. samples: -1 to 1, at `rate` Hz; text: "" where it is not known."""
 
     name: str
@@ -44,13 +44,13 @@ class Line(NamedTuple):
     text: str = ""
 
 
-def recording(name: str, file: Path | IO[bytes], text: str = "") -> Iterator[Line]:
+def recording(name: str, file: Path | IO[bytes], text: str = "") -> Iterator[SpokenLine]:
     """A file of sound as a line, its channels mixed; nothing if it cannot be read: empty, or of another format."""
     try:
         samples, rate = sf.read(file, dtype="float32", always_2d=True)
     except (sf.LibsndfileError, RuntimeError):
         return
-    yield Line(name, samples.mean(axis=1), rate, text)
+    yield SpokenLine(name, samples.mean(axis=1), rate, text)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Package:
     kind: str
     megabytes: int
     what: str
-    lines: Callable[[Path], Iterator[Line]]
+    lines: Callable[[Path], Iterator[SpokenLine]]
     usual: bool = True
 
 
@@ -75,10 +75,10 @@ def _wanted(path: str, within: str, without: str) -> bool:
     return Path(path).suffix.lower() in SUFFIXES and bool(re.search(within, path)) and not re.search(without, path)
 
 
-def _folder(inside: str, within: str = "", without: str = _NOWHERE) -> Callable[[Path], Iterator[Line]]:
+def _folder(inside: str, within: str = "", without: str = _NOWHERE) -> Callable[[Path], Iterator[SpokenLine]]:
     """The recordings below a folder of the package; within, without: what of their paths is, or is not, wanted."""
 
-    def lines(root: Path) -> Iterator[Line]:
+    def lines(root: Path) -> Iterator[SpokenLine]:
         seen = set()
         for path in sorted((root / inside).rglob("*")):
             name = str(path.relative_to(root / inside))
@@ -94,10 +94,10 @@ def _folder(inside: str, within: str = "", without: str = _NOWHERE) -> Callable[
 
 def _archive(
     inside: str, within: str, without: str = _NOWHERE, texts: Callable[[zipfile.ZipFile], dict[str, str]] | None = None
-) -> Callable[[Path], Iterator[Line]]:
+) -> Callable[[Path], Iterator[SpokenLine]]:
     """The recordings in a zip file of the package. texts: of some, by the last part of the recording's path."""
 
-    def lines(root: Path) -> Iterator[Line]:
+    def lines(root: Path) -> Iterator[SpokenLine]:
         with zipfile.ZipFile(root / inside) as archive:
             known = texts(archive) if texts else {}
             for name in sorted(archive.namelist()):
@@ -246,7 +246,7 @@ def fetch(package: Package, folder: Path) -> Path:
     return target
 
 
-def write(lines: Iterator[Line], folder: Path, title: str) -> int:
+def write(lines: Iterator[SpokenLine], folder: Path, title: str) -> int:
     """Write the lines as FLAC files and a transcripts.txt; returns how many there are. Shorter ones than 0.25 s go."""
     count, texts = 0, []
     for line in bar(lines, title, "recording"):

@@ -14,15 +14,15 @@ from training.corpora.corpus import Corpus
 from training.corpora.transcripts import spell
 
 
-def says(text: str, word: str) -> bool:
+def says_word(text: str, word: str) -> bool:
     """Whether the word or phrase is said in a text, or begins a word there ("computers", "computer's")."""
     return f" {' '.join(spell(word))}" in f" {' '.join(spell(text))}"
 
 
-def without(speech: Corpus, texts: Mapping[str, str], words: Iterable[str]) -> Corpus:
+def exclude_word(speech: Corpus, texts: Mapping[str, str], words: Iterable[str]) -> Corpus:
     """The corpus, less the recordings in whose text one of the words is said. texts: by path, where they are known."""
     words = [word for word in words if spell(word)]
-    held = {path for path, text in texts.items() if any(says(text, word) for word in words)}
+    held = {path for path, text in texts.items() if any(says_word(text, word) for word in words)}
     clips = [clip for clip in speech.clips if clip.path not in held]
     if dropped := len(speech.clips) - len(clips):
         named = " or ".join(f'"{word}"' for word in words)

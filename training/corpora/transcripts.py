@@ -13,7 +13,7 @@ from pathlib import Path
 
 from training.corpora.corpus import find
 from training.utils.errors import TrainingError
-from training.utils.find_files import files_below
+from training.utils.find_files import find_files
 
 
 def spell(text: str) -> list[str]:
@@ -28,7 +28,7 @@ def transcripts(folder: Path) -> Iterator[tuple[Path, str, str]]:
     """
     texts: dict[str, str] = {}
     for path in (
-        path for path in files_below(folder) if path.name == "transcripts.txt" or path.name.endswith(".trans.txt")
+        path for path in find_files(folder) if path.name == "transcripts.txt" or path.name.endswith(".trans.txt")
     ):
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             name, _, text = line.strip().partition("\t" if "\t" in line else " ")

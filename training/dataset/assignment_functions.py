@@ -19,7 +19,7 @@ import numpy as np
 from model.frontend import CLIP, CLIP_STEPS, SAMPLE_RATE, DoubleArray, Samples, spectrogram
 from training.dsp.decode import UnusableError, decode, flaw
 from training.utils.errors import TrainingError
-from training.utils.find_files import files_below
+from training.utils.find_files import find_files
 
 with warnings.catch_warnings():
     # pydub looks for ffmpeg, which it may do without, and for audioop, on its way out
@@ -244,7 +244,7 @@ def raw_files(folder: Path, names: Sequence[str]) -> list[Path]:
     folders = [folder / name for name in names if (folder / name).is_dir()]
     if not folders:
         raise TrainingError(f"{folder} has no folder {' or '.join(names)}")
-    files = sorted(path for each in folders for path in files_below(each))
+    files = sorted(path for each in folders for path in find_files(each))
     return [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from model.frontend import SAMPLE_RATE
 from training.corpora.corpus import Problem
-from training.dataset.example import Maker
-from training.dataset.raw_data import Material, RawData
-from training.dataset.recipe import Recipe
+from training.dataset.example import ExampleMaker
+from training.dataset.raw_data import RawClips, RawData
+from training.dataset.recipe import ExampleRecipe
 from training.dataset.shards import (
     EXAMPLE_BYTES,
     FORMAT,
@@ -37,11 +37,11 @@ from training.utils.storage import Storage, check_room, storage
 
 
 @dataclass(frozen=True)
-class Plan:
+class BuildPlan:
     """Everything that decides what a data set holds. split: the one of which the material is, or all."""
 
-    recipe: Recipe
-    material: Material
+    recipe: ExampleRecipe
+    material: RawClips
     examples: int
     seed: int
     split: str
@@ -61,7 +61,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BuildResult:
     """examples: in the data set; made: of them, in this run; seconds: that it took."""
 
     examples: int
@@ -74,7 +74,7 @@ class Outcome:
         return self.made / self.seconds if self.seconds else 0.0
 
 
-def build(plan: Plan, location: str, workers: int = 1, scheduler: str | None = None) -> Outcome:
+def build(plan: BuildPlan, location: str, workers: int = 1, scheduler: str | None = None) -> BuildResult:
     """Build a data set in a folder, given by its path or an fsspec URL; shows a progress bar.
 
     workers: processes of this machine; scheduler: address of a Dask scheduler, whose workers do it instead and have
@@ -93,10 +93,10 @@ def build(plan: Plan, location: str, workers: int = 1, scheduler: str | None = N
     finally:
         shards.close()  # stops the workers, whatever happened
     place.remove_partial()  # of a worker that was killed and whose shard another one made
-    return Outcome(plan.examples, missing, time.monotonic() - start)
+    return BuildResult(plan.examples, missing, time.monotonic() - start)
 
 
-def prepare(plan: Plan, place: Storage) -> list[int]:
+def prepare(plan: BuildPlan, place: Storage) -> list[int]:
     """Say in the folder what it will hold, and find which shards are missing.
 
     Raises TrainingError: another data set lies there, a shard is damaged, the rest will not fit.
@@ -117,7 +117,7 @@ def prepare(plan: Plan, place: Storage) -> list[int]:
     return todo
 
 
-def _check_same(plan: Plan, place: Storage) -> None:
+def _check_same(plan: BuildPlan, place: Storage) -> None:
     try:
         found = json.loads(place.read(SET))
         other = [key for key, value in plan.description().items() if found[key] != value]
@@ -131,7 +131,7 @@ def _check_same(plan: Plan, place: Storage) -> None:
 
 
 def _done(
-    plan: Plan, place: Storage, todo: Sequence[int], workers: int, scheduler: str | None
+    plan: BuildPlan, place: Storage, todo: Sequence[int], workers: int, scheduler: str | None
 ) -> Generator[int, None, None]:
     """The shards, as they get done."""
     if not todo:
@@ -147,9 +147,9 @@ def _done(
             yield number
 
 
-def new_worker(plan: Plan, location: str) -> Callable[[int], None]:
+def new_worker(plan: BuildPlan, location: str) -> Callable[[int], None]:
     """A function that builds a shard by its number."""
-    maker = Maker(plan.recipe, plan.material, plan.seed)
+    maker = ExampleMaker(plan.recipe, plan.material, plan.seed)
     place = storage(location)
 
     def work(number: int) -> None:
@@ -176,7 +176,7 @@ def summary(raw: RawData) -> str:
     return "\n".join([f"left out {len(raw.problems)} of {raw.files} recordings ({SKIPPED} lists them):", *lines])
 
 
-def plan_as_dict(plan: Plan) -> dict[str, Any]:
+def plan_as_dict(plan: BuildPlan) -> dict[str, Any]:
     """The plan as JSON, but for the files with the samples."""
     material = plan.material
     return {
@@ -189,11 +189,11 @@ def plan_as_dict(plan: Plan) -> dict[str, Any]:
     }
 
 
-def plan_from_dict(content: dict[str, Any], pools: dict[str, Path]) -> Plan:
+def plan_from_dict(content: dict[str, Any], pools: dict[str, Path]) -> BuildPlan:
     """What `plan_as_dict` gave, with the files that hold the samples on this machine."""
     from training.corpora.corpus import Clip
 
     clips = {kind: tuple(Clip(**entry) for entry in entries) for kind, entries in content["clips"].items()}
-    material = Material(**clips, pools=pools, digest=content["digest"])
-    recipe = Recipe.from_dict(content["recipe"], "recipe")
-    return Plan(recipe, material, content["examples"], content["seed"], content["split"])
+    material = RawClips(**clips, pools=pools, digest=content["digest"])
+    recipe = ExampleRecipe.from_dict(content["recipe"], "recipe")
+    return BuildPlan(recipe, material, content["examples"], content["seed"], content["split"])

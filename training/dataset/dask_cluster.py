@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from model.extras import install
-from training.dataset.build import Plan, new_worker, plan_as_dict, plan_from_dict
+from training.dataset.build import BuildPlan, new_worker, plan_as_dict, plan_from_dict
 from training.utils.errors import TrainingError
 from training.utils.storage import Storage, storage
 
@@ -26,7 +26,7 @@ WAIT_SECONDS = 30  # for the scheduler to answer, and for the first worker
 _PIECE = 2**24  # bytes read at once
 
 
-def on_cluster(plan: Plan, place: Storage, todo: Sequence[int], scheduler: str) -> Generator[int, None, None]:
+def on_cluster(plan: BuildPlan, place: Storage, todo: Sequence[int], scheduler: str) -> Generator[int, None, None]:
     """The shards' numbers, as they get done.
 
     Raises TrainingError: `distributed` is not installed, nobody answers at the address, no worker is there, the
@@ -72,19 +72,19 @@ def _wait_for_worker(client: Any, scheduler: str) -> None:
         raise TrainingError(f"{scheduler}: the cluster has no worker") from error
 
 
-def _bring_material(plan: Plan, place: Storage) -> None:
+def _bring_material(plan: BuildPlan, place: Storage) -> None:
     for kind, pool in plan.material.pools.items():
         with pool.open("rb") as file:
             place.write(f"{kind}.pcm", iter(partial(file.read, _PIECE), b""))
     place.write(PLAN, [_content(plan)])
 
 
-def _content(plan: Plan) -> bytes:
+def _content(plan: BuildPlan) -> bytes:
     """Of the file that tells the workers what to build."""
     return json.dumps(plan_as_dict(plan)).encode()
 
 
-def _remove_material(plan: Plan, place: Storage) -> None:
+def _remove_material(plan: BuildPlan, place: Storage) -> None:
     for kind in plan.material.pools:
         place.remove(f"{kind}.pcm")
     place.remove(PLAN)

@@ -25,8 +25,8 @@ from training.dataset.assignment_functions import (
     match_target_amplitude,
     segment_of,
 )
-from training.dataset.raw_data import Material
-from training.dataset.recipe import Range, Recipe
+from training.dataset.raw_data import RawClips
+from training.dataset.recipe import ExampleRecipe, Range
 from training.dsp.codecs import through
 from training.dsp.psola import change_voice
 from training.scenes.scenes import microphone_response, room_response
@@ -47,10 +47,10 @@ class Example:
     record: dict[str, Any]
 
 
-class Maker:
+class ExampleMaker:
     """Makes the examples of one recipe, material and seed, each by its number."""
 
-    def __init__(self, recipe: Recipe, material: Material, seed: int) -> None:
+    def __init__(self, recipe: ExampleRecipe, material: RawClips, seed: int) -> None:
         self._recipe = recipe
         self._material = material
         self._seed = seed
@@ -59,10 +59,12 @@ class Maker:
 
     def make(self, number: int) -> Example:
         """Example `number`, whatever was made before."""
-        return _Making(self, np.random.default_rng(np.random.SeedSequence([self._seed, number]))).example(number)
+        return _ExampleInTheMaking(self, np.random.default_rng(np.random.SeedSequence([self._seed, number]))).example(
+            number
+        )
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> ExampleRecipe:
         """What is drawn."""
         return self._recipe
 
@@ -83,10 +85,10 @@ class Maker:
         return [(clip, pool[clip.start : clip.start + clip.length]) for clip in chosen]
 
 
-class _Making:
+class _ExampleInTheMaking:
     """One example while it is made."""
 
-    def __init__(self, maker: Maker, rng: np.random.Generator) -> None:
+    def __init__(self, maker: ExampleMaker, rng: np.random.Generator) -> None:
         self._maker = maker
         self._recipe = maker.recipe
         self._rng = rng

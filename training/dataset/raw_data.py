@@ -18,7 +18,7 @@ from model.frontend import SAMPLE_RATE
 from training.corpora import corpus
 from training.corpora.corpus import MAX_SECONDS, Clip, Corpus, Int16Array, Problem
 from training.dataset.assignment_functions import CLIP_MS, check_word, nothing_usable, piece_starts, raw_files
-from training.dataset.recipe import Recipe
+from training.dataset.recipe import ExampleRecipe
 from training.utils.errors import TrainingError
 
 FOLDERS = {"positives": ("activates", "positives"), "negatives": ("negatives",), "backgrounds": ("backgrounds",)}
@@ -26,7 +26,7 @@ BACKGROUND_SECONDS = 3600.0  # the longest background
 
 
 @dataclass(frozen=True)
-class Material:
+class RawClips:
     """The clips of which examples are made; their paths are relative to the raw_data folder.
 
     pools: the file with the decoded samples of each kind, to which the clips' starts refer. pieces: the backgrounds,
@@ -58,12 +58,12 @@ class Material:
 class RawData:
     """What was found. problems: what was left out, with paths relative to the folder; files: how many there were."""
 
-    material: Material
+    material: RawClips
     problems: tuple[Problem, ...]
     files: int
 
 
-def load(folder: Path, cache: Path, split: str, recipe: Recipe) -> RawData:
+def load(folder: Path, cache: Path, split: str, recipe: ExampleRecipe) -> RawData:
     """Read the folder for a recipe; `cache` keeps it decoded. split: train, dev, test or all.
 
     Raises TrainingError for a folder that is missing or of which nothing is left, in all or in this split; for a
@@ -86,7 +86,7 @@ def load(folder: Path, cache: Path, split: str, recipe: Recipe) -> RawData:
         _check(kind, clips, recipe)
         chosen[kind] = tuple(Clip(**asdict(clip) | {"path": _relative(folder, clip.path)}) for clip in clips)
         pools[kind] = found.pool
-    return RawData(Material(**chosen, pools=pools, digest=_digest(chosen, pools)), tuple(problems), files)
+    return RawData(RawClips(**chosen, pools=pools, digest=_digest(chosen, pools)), tuple(problems), files)
 
 
 def _load_kind(folder: Path, kind: str, names: Sequence[str], cache: Path) -> Corpus:
@@ -110,7 +110,7 @@ def _load_kind(folder: Path, kind: str, names: Sequence[str], cache: Path) -> Co
     return corpus.cut_to_word(loaded) if kind == "positives" else loaded
 
 
-def _check(kind: str, clips: Sequence[Clip], recipe: Recipe) -> None:
+def _check(kind: str, clips: Sequence[Clip], recipe: ExampleRecipe) -> None:
     for clip in clips:
         if kind == "backgrounds":
             piece_starts(clip.path, clip.length)

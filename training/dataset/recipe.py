@@ -36,7 +36,7 @@ class Background:
 
 
 @dataclass(frozen=True)
-class Voice:
+class VoiceRange:
     """A change of each clip's voice, each of the three alone. share: of the clips, 0 to 1."""
 
     share: float
@@ -82,7 +82,7 @@ class Codec:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ExampleRecipe:
     """How an example of 10 s is made. A part that is None is left out.
 
     positives, negatives: fewest and most clips that are tried; excerpt_seconds: longest piece of a long negative;
@@ -94,7 +94,7 @@ class Recipe:
     background: Background
     level_dbfs: Range
     excerpt_seconds: Range | None = None
-    voice: Voice | None = None
+    voice: VoiceRange | None = None
     room: Room | None = None
     equaliser: Equaliser | None = None
     band: Band | None = None
@@ -108,7 +108,7 @@ class Recipe:
         return plain
 
     @classmethod
-    def from_dict(cls, parts: dict[str, Any], source: str) -> Recipe:
+    def from_dict(cls, parts: dict[str, Any], source: str) -> ExampleRecipe:
         """What `as_dict` gave. Raises TrainingError."""
         return read(parse(yaml.safe_dump(parts), source))
 
@@ -123,7 +123,7 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def load(recipe: str) -> Recipe:
+def load(recipe: str) -> ExampleRecipe:
     """One of chimed's own recipes by name, or any other by its file, which ends in .yaml or .yml.
 
     Raises TrainingError: an unknown name, a file that cannot be read, or what is wrong with it and in which line.
@@ -140,7 +140,7 @@ def load(recipe: str) -> Recipe:
     return read(parse(text, str(path)))
 
 
-def read(value: Value) -> Recipe:
+def read(value: Value) -> ExampleRecipe:
     """The recipe that a YAML file holds. Raises TrainingError."""
     share = partial(Value.number, low=0, high=1)
     level = _range(-120, 60)
@@ -151,7 +151,7 @@ def read(value: Value) -> Recipe:
         "level_dbfs": _range(-80, 0),
         "excerpt_seconds": _range(0.1, 9.9),
         "voice": _part(
-            Voice,
+            VoiceRange,
             {"share": share, "speed": _range(0.5, 2), "pitch_semitones": _range(-12, 12), "formants": _range(0.7, 1.4)},
         ),
         "room": _part(Room, {"share": share, "rt60_seconds": _range(0.02, 3), "direct_db": level}),
@@ -161,7 +161,7 @@ def read(value: Value) -> Recipe:
             Codec, {"share": share, "kinds": _kinds, "opus_kbps": _range(6, 256), "mp3_kbps": _range(16, 160)}
         ),
     }
-    recipe = Recipe(**value.fields(parts, required=("positives", "negatives", "background", "level_dbfs")))
+    recipe = ExampleRecipe(**value.fields(parts, required=("positives", "negatives", "background", "level_dbfs")))
     if recipe.excerpt_seconds is not None and recipe.excerpt_seconds[1] / recipe.slowest >= 10:
         value.fail(f"excerpts of {recipe.excerpt_seconds[1]:g} s at speed {recipe.slowest:g} do not fit into 10 s")
     return recipe

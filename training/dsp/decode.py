@@ -39,14 +39,14 @@ class UnusableError(TrainingError):
         return f"{self.path}: {self.reason}"
 
 
-class Recording(NamedTuple):
+class DecodedFile(NamedTuple):
     """samples: (n,) first channel at 44.1 kHz; clipped: share of the file's samples at full scale, 0 to 1."""
 
     samples: Int16Array
     clipped: float
 
 
-def decode(path: Path, max_seconds: float = np.inf) -> Recording:
+def decode(path: Path, max_seconds: float = np.inf) -> DecodedFile:
     """The first channel of an audio file of any format, rate and number of channels.
 
     Raises UnusableError for whatever is no audio, is damaged, is empty or is longer than `max_seconds`.
@@ -67,10 +67,10 @@ def decode(path: Path, max_seconds: float = np.inf) -> Recording:
     clipped = float(np.mean(np.abs(mono) >= (FULL_SCALE - 2) / FULL_SCALE))
     if rate != SAMPLE_RATE:
         mono = soxr.resample(mono, rate, SAMPLE_RATE)
-    return Recording(to_int16(mono * FULL_SCALE), clipped)
+    return DecodedFile(to_int16(mono * FULL_SCALE), clipped)
 
 
-def flaw(recording: Recording, silence: bool = False) -> str | None:
+def flaw(recording: DecodedFile, silence: bool = False) -> str | None:
     """Why a recording that was decoded is of no use; None if it is. silence: silent ones will do."""
     if recording.clipped >= CLIPPED:
         return f"clipped ({100 * recording.clipped:.0f} % of its samples are at full scale)"

@@ -21,7 +21,7 @@ GAP_SECONDS = 0.3  # a closure or a pause within a phrase
 CLICK_SECONDS = 0.05  # shorter sounds, alone, are clicks
 BEFORE_SECONDS, AFTER_SECONDS = 0.05, 0.02  # kept around speech: the end of a clip is the end of the word
 LEAST_SECONDS = 0.3  # of a word, before anything can decide that it is one
-LATE_SECONDS = 0.3  # at the most, between such a decision and the word's end
+DECIDED_LATE_SECONDS = 0.3  # at the most, between such a decision and the word's end
 LEAST_ROOM = 0.3  # s around the word; a recording with less was cut to the word already
 SOFT_DB = 20.0  # what nowhere comes nearer to the word's loudest sound is a breath or a chair, not a part of it
 SOFTEST_DBFS = -85.0  # a room is never quieter; below it is digital silence
@@ -60,7 +60,7 @@ def room_dbfs(level: DoubleArray) -> float:
     return float(np.quantile(level, 0.1)) if len(level) else SOFTEST_DBFS
 
 
-def stretches(samples: Samples, room: float | None = None) -> list[Stretch]:
+def speech_stretches(samples: Samples, room: float | None = None) -> list[Stretch]:
     """Where somebody spoke, in order, with a little of the room around; nothing if there is only the room.
 
     samples: (n,) int16 at 44.1 kHz; room: its level in dBFS where it is known, as in a recording without a pause.
@@ -89,9 +89,9 @@ def stretches(samples: Samples, room: float | None = None) -> list[Stretch]:
     return found
 
 
-def word(samples: Samples, room: float | None = None) -> Stretch | None:
+def find_word(samples: Samples, room: float | None = None) -> Stretch | None:
     """Where the word is in a recording of it: the stretch that holds the most energy; None if nobody spoke."""
-    found = stretches(samples, room)
+    found = speech_stretches(samples, room)
     if not found:
         return None
     return max(found, key=lambda stretch: float(np.sum(np.square(stretch.of(samples).astype(np.float64)))))
@@ -109,7 +109,7 @@ def said(samples: Samples) -> Stretch:
     begin, end = int(sound[0]) * HOP, (int(sound[-1]) + 1) * HOP
     whole = Stretch(begin, end if end + HOP <= len(samples) else len(samples))
     recorded = whole.of(samples)
-    found = stretches(recorded)
+    found = speech_stretches(recorded)
     if not found:
         return whole
     loudest = [float(loudness(stretch.of(recorded)).max(initial=SOFTEST_DBFS)) for stretch in found]
@@ -133,10 +133,10 @@ def last_word(samples: Samples, longest: float, decided: int) -> Stretch | None:
 
     decided: the sample at which that was. What began right before it, or after it, came too late to be the reason.
     """
-    found = stretches(samples)
+    found = speech_stretches(samples)
     if not found:
         return None
     before = [stretch for stretch in found if stretch.start <= decided - round(LEAST_SECONDS * SAMPLE_RATE)]
     last = (before or found)[-1]
-    end = min(last.end, decided + round(LATE_SECONDS * SAMPLE_RATE)) if before else last.end
+    end = min(last.end, decided + round(DECIDED_LATE_SECONDS * SAMPLE_RATE)) if before else last.end
     return Stretch(max(last.start, end - round(longest * SAMPLE_RATE)), end)

@@ -15,7 +15,7 @@ from training.measuring.operating_points import ENOUGH
 
 
 @dataclass(frozen=True)
-class Stopping:
+class EarlyStopping:
     """When to stop. fa_per_hour: on the development recordings; patience: measurements without a better score."""
 
     fa_per_hour: float = 2.0
@@ -43,15 +43,15 @@ def score(entry: Mapping[str, Any], fa_per_hour: float) -> float:
 
 
 @dataclass(frozen=True)
-class Progress:
+class StoppingProgress:
     """The best score so far, and how many measurements ago it was; as the checkpoint keeps it."""
 
     best: float = -1.0
     since: int = 0
 
-    def after(self, score: float) -> Progress:
+    def after(self, score: float) -> StoppingProgress:
         """With one more measurement; one that is only as good as the best is no progress."""
-        return Progress(score, 0) if score > self.best else Progress(self.best, self.since + 1)
+        return StoppingProgress(score, 0) if score > self.best else StoppingProgress(self.best, self.since + 1)
 
     def keeps(self, score: float) -> bool:
         """Whether the weights of this measurement are the ones to keep: of equals the later, which heard more."""

@@ -22,19 +22,19 @@ from model.frontend import FLOOR_DB, FloatArray
 from model.modelfile import Model
 from model.network import UNITS
 from training.learning.export import check_parity
-from training.learning.scene_batches import Batch, Folders, Plan, epoch
+from training.learning.scene_batches import Batch, Folders, TrainingPlan, epoch
 from training.learning.tensorflow_backend import tensorflow
-from training.scenes.scenes import Material, Recipe
+from training.scenes.scenes import SceneMaterial, SceneRecipe
 from training.utils.progress import bar
 
 OWN_SPEED = (0.9, 1.12)  # one voice varies less than voices do
 # the word, its first part, synthetic and other sounds; no pieces joined at random
 OWN_EVENTS = (0.35, 0.04, 0.21, 0.4, 0.0)
-AHEAD = 4  # batches computed in advance
+PREFETCHED = 4  # batches computed in advance
 
 
 @dataclass(frozen=True)
-class Gentle:
+class FineTuneSettings:
     """How far a model may go from where it began.
 
     batches: of 2.55 s in `rows` streams; learning_rate: at its highest; pull: of the weights towards the start, for
@@ -50,10 +50,10 @@ class Gentle:
     threads: int = 1
 
 
-class Tuner:
+class FineTuner:
     """Fine-tunes one model, as often as wished."""
 
-    def __init__(self, start: Model, gentle: Gentle, recipe: Recipe | None = None) -> None:
+    def __init__(self, start: Model, gentle: FineTuneSettings, recipe: SceneRecipe | None = None) -> None:
         tf = tensorflow(gentle.threads, gentle.seed)
         import keras
 
@@ -61,7 +61,7 @@ class Tuner:
 
         self._start, self._gentle = start, gentle
         self._recipe = recipe or replace(
-            Recipe(),
+            SceneRecipe(),
             synthetic_speed=OWN_SPEED,
             events=OWN_EVENTS,
             vocal_tract=(1.0, 1.0),  # its own
@@ -102,12 +102,12 @@ class Tuner:
 
         return step
 
-    def tune(self, material: Material, title: str, number: int = 0) -> Model:
+    def tune(self, material: SceneMaterial, title: str, number: int = 0) -> Model:
         """The model after a training on this material; `number` changes the seed."""
         gentle = self._gentle
         for variable, value in zip(self._variables, self._fresh, strict=True):
             variable.assign(value)
-        plan = Plan(
+        plan = TrainingPlan(
             Folders((), (), (), (), Path()),
             self._start.front_end,
             self._recipe,
@@ -117,7 +117,7 @@ class Tuner:
         )
         average = [value.copy() for value in self._anchor]
         state1 = state2 = np.zeros((gentle.rows, UNITS), np.float32)
-        for done, batch in enumerate(bar(_ahead(plan, material), title, "batch", gentle.batches)):
+        for done, batch in enumerate(bar(_prefetched(plan, material), title, "batch", gentle.batches)):
             pace = _pace(done, gentle.batches)
             self._optimizer.learning_rate = gentle.learning_rate * pace
             going_on = (1 - batch.fresh)[:, None]
@@ -148,9 +148,9 @@ def _pace(batch: int, batches: int) -> float:
     return min(1.0, (batch + 1) / warm) * (0.5 + 0.5 * math.cos(math.pi * batch / batches))
 
 
-def _ahead(plan: Plan, material: Material) -> Iterator[Batch]:
+def _prefetched(plan: TrainingPlan, material: SceneMaterial) -> Iterator[Batch]:
     """The batches, computed in a thread, a few in advance."""
-    made: queue.Queue[Batch | BaseException | None] = queue.Queue(AHEAD)
+    made: queue.Queue[Batch | BaseException | None] = queue.Queue(PREFETCHED)
     stopped = threading.Event()
 
     def put(item: Batch | BaseException | None) -> None:

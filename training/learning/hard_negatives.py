@@ -17,17 +17,17 @@ import numpy as np
 
 from model.detector import Scorer
 from model.modelfile import Model
-from training.alignment.forced_alignment import fill
+from training.alignment.forced_alignment import fill_cache
 from training.corpora.corpus import Clip, Corpus
 from training.measuring.offline_gate import smooth
 from training.measuring.score_recordings import sample_of, score_alone
 
-LEAST = 0.05  # posterior of a moment that is worth a repetition
+LEAST_POSTERIOR = 0.05  # posterior of a moment that is worth a repetition
 _AT_ONCE = 200  # recordings in one cached file
 _FORMAT = 1
 
 
-class Moment(NamedTuple):
+class HardNegative(NamedTuple):
     """sample: of the recording, that had been heard when the posterior was highest; score: that posterior, 0 to 1."""
 
     path: str
@@ -35,7 +35,7 @@ class Moment(NamedTuple):
     score: float
 
 
-def moments(model: Model, speech: Corpus, clips: Sequence[Clip], cache: Path) -> list[Moment]:
+def find_hard_negatives(model: Model, speech: Corpus, clips: Sequence[Clip], cache: Path) -> list[HardNegative]:
     """The highest moment of each clip in which the network's smoothed posterior reaches 0.05.
 
     An interrupted call goes on where it stopped.
@@ -49,17 +49,17 @@ def moments(model: Model, speech: Corpus, clips: Sequence[Clip], cache: Path) ->
         own = stamp.copy()
         own.update(repr([(clip.path, clip.start) for clip in batch]).encode())
         tasks[cache / f"near-{own.hexdigest()[:16]}.json"] = (model, speech.pool, batch)
-    fill(tasks, _highest, os.cpu_count() or 1, "near the word", f"{_AT_ONCE} recordings")
-    found = [Moment(*entry) for file in tasks for entry in json.loads(file.read_text())]
-    return [moment for moment in found if moment.score >= LEAST]
+    fill_cache(tasks, _highest, os.cpu_count() or 1, "near the word", f"{_AT_ONCE} recordings")
+    found = [HardNegative(*entry) for file in tasks for entry in json.loads(file.read_text())]
+    return [moment for moment in found if moment.score >= LEAST_POSTERIOR]
 
 
-def _highest(task: tuple[Model, Path, Sequence[Clip]]) -> list[Moment]:
+def _highest(task: tuple[Model, Path, Sequence[Clip]]) -> list[HardNegative]:
     model, pool, clips = task
     corpus, scorer = Corpus(pool, clips, []), Scorer([model])
     found = []
     for clip in clips:
         smoothed = smooth(score_alone(scorer, corpus[clip])[0], model.smoothing)
         step = int(np.argmax(smoothed))
-        found.append(Moment(clip.path, min(sample_of(step), clip.length), round(float(smoothed[step]), 4)))
+        found.append(HardNegative(clip.path, min(sample_of(step), clip.length), round(float(smoothed[step]), 4)))
     return found

@@ -25,7 +25,7 @@ from training.utils.errors import TrainingError
 WORD = "activate"
 THRESHOLD = 0.5
 EPSILON = 1e-3  # of the BatchNorm layers: Keras' default
-MAX_BYTES = 50_000_000  # the assignment's weights have 2.2 MB
+MAX_FILE_BYTES = 50_000_000  # the assignment's weights have 2.2 MB
 
 
 class _Layer(NamedTuple):
@@ -124,7 +124,7 @@ def import_assignment(json_path: str | os.PathLike[str], h5_path: str | os.PathL
 def _guarded(path: Path, read: Callable[[Path], _Read]) -> _Read:
     """What `read` gives for the file; whatever goes wrong with the file becomes a TrainingError."""
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if path.stat().st_size > MAX_FILE_BYTES:
             raise ValueError("far too large for the assignment's network")
         with np.errstate(all="ignore"):  # absurd weights overflow in the fold, whose result is checked
             return read(path)

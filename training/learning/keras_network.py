@@ -18,11 +18,11 @@ from training.learning.batchnorm_folding import BatchNorm, fold
 from training.learning.keras_gru import Gru
 
 RARELY = keras.initializers.Constant(-3.0)  # one step in twenty follows a word; zero would claim every second one
-DROP = 0.2  # the assignment's "keep rate 0.8"; Keras wants the rate that is dropped
+DROPOUT = 0.2  # the assignment's "keep rate 0.8"; Keras wants the rate that is dropped
 
 
 @dataclass(frozen=True)
-class Twin:
+class KerasNetwork:
     """clip: (batch, columns, bins) -> (batch, steps, 1). stream: the same with two (batch, 128) states in and out.
 
     phones: the logits of a second task that only training knows are the last output of `stream`, if asked for.
@@ -32,7 +32,7 @@ class Twin:
     stream: Any
 
 
-def build(bins: int = BINS, columns: int | None = CLIP_COLUMNS, phones: int = 0) -> Twin:
+def build(bins: int = BINS, columns: int | None = CLIP_COLUMNS, phones: int = 0) -> KerasNetwork:
     """Build the network; 523 329 parameters for 101 bins, 522 425 of them trainable.
 
     With fewer bins it is the same network with the weights of the other bins left out; columns=None takes
@@ -44,13 +44,13 @@ def build(bins: int = BINS, columns: int | None = CLIP_COLUMNS, phones: int = 0)
         layers.Conv1D(FILTERS, KERNEL, strides=STRIDE, name="conv"),
         layers.BatchNormalization(name="conv_norm"),
         layers.Activation("relu", name="relu"),
-        layers.Dropout(DROP, name="conv_drop"),
+        layers.Dropout(DROPOUT, name="conv_drop"),
     ]
-    second = [layers.Dropout(DROP, name="gru1_drop"), layers.BatchNormalization(name="gru1_norm")]
+    second = [layers.Dropout(DROPOUT, name="gru1_drop"), layers.BatchNormalization(name="gru1_norm")]
     third = [
-        layers.Dropout(DROP, name="gru2_drop"),
+        layers.Dropout(DROPOUT, name="gru2_drop"),
         layers.BatchNormalization(name="gru2_norm"),
-        layers.Dropout(DROP, name="norm_drop"),
+        layers.Dropout(DROPOUT, name="norm_drop"),
         # Dense acts on the last axis, so it is the assignment's TimeDistributed(Dense(1)), without that wrapper's
         # slice a step, whose gradients took half of the training time
         layers.Dense(1, activation="sigmoid", bias_initializer=RARELY, name="posterior"),
@@ -74,7 +74,7 @@ def build(bins: int = BINS, columns: int | None = CLIP_COLUMNS, phones: int = 0)
     spectrogram = keras.Input((columns, bins), name="columns")
     states = [keras.Input((UNITS,), name="state1"), keras.Input((UNITS,), name="state2")]
     stream = keras.Model([spectrogram, *states], list(connect(spectrogram, *states)), name="stream")
-    return Twin(clip, stream)
+    return KerasNetwork(clip, stream)
 
 
 def _arrays(clip: Any, name: str) -> list[Any]:

@@ -11,7 +11,7 @@ import keras
 
 from model.gate import SMOOTHING
 
-STRETCH = 32  # steps (0.23 s): in each such stretch without the word, the highest posterior counts
+NEGATIVE_STRETCH = 32  # steps (0.23 s): in each such stretch without the word, the highest posterior counts
 MAX_EVENTS = 16  # words that a chunk of 2.5 s can hold
 
 
@@ -39,8 +39,8 @@ def events(posterior: Any, event: Any, negative_weight: float) -> Any:
     missed = -ops.sum(is_word * ops.log(ops.maximum(best, 1e-6)))
     rows, length = ops.shape(posterior)
     elsewhere = ops.where(ops.equal(event, 0), smooth, 0.0)
-    count = length // STRETCH
-    worst = ops.max(ops.reshape(elsewhere[:, : count * STRETCH], (rows, count, STRETCH)), axis=2)
+    count = length // NEGATIVE_STRETCH
+    worst = ops.max(ops.reshape(elsewhere[:, : count * NEGATIVE_STRETCH], (rows, count, NEGATIVE_STRETCH)), axis=2)
     false = -ops.sum(ops.log(ops.maximum(1 - worst, 1e-6)))
     return (missed + negative_weight * false) / ops.maximum(ops.sum(is_word), 1.0)
 

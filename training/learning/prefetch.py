@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from training.utils.errors import TrainingError
 
-AHEAD = 8  # batches
+BATCHES_AHEAD = 8  # batches
 Item = TypeVar("Item")
 
 
@@ -41,13 +41,13 @@ def _work(make: Callable[[], Iterator[Any]], queue: Any) -> None:
         queue.put(error)
 
 
-class Ahead(Generic[Item]):
+class Prefetch(Generic[Item]):
     """What `make()` yields, without end, computed in another process. make: a function that can be pickled."""
 
     def __init__(self, make: Callable[[], Iterator[Item]]) -> None:
         # spawn: a fork of a process that holds TensorFlow's threads may hang
         context = multiprocessing.get_context("spawn")
-        self._queue: Any = context.Queue(maxsize=AHEAD)
+        self._queue: Any = context.Queue(maxsize=BATCHES_AHEAD)
         self._process = context.Process(target=_work, args=(make, self._queue), daemon=True)
         self._process.start()
 

@@ -31,10 +31,10 @@ from model.frontend import (
 from model.network import CARRY
 from training.alignment import phone_targets
 from training.corpora import corpus
-from training.corpora.exclude_word import without
+from training.corpora.exclude_word import exclude_word
 from training.corpora.room_tone import room_tones
-from training.learning.hard_negatives import Moment
-from training.scenes.scenes import Int8Array, Labels, Material, Recipe, Scenes, colours
+from training.learning.hard_negatives import HardNegative
+from training.scenes.scenes import Int8Array, Labels, SceneMaterial, SceneRecipe, Scenes, colours
 from training.utils.errors import TrainingError
 
 CHUNK_STEPS = 32 * FRAME_STEPS  # 352 steps, 2.55 s
@@ -73,7 +73,7 @@ class Folders:
     says: tuple[tuple[Path, str], ...] = ()
     word: str = ""
 
-    def load(self, split: str, word: str | None = None) -> Material:
+    def load(self, split: str, word: str | None = None) -> SceneMaterial:
         """Decode (the first time) and map the recordings; those of the word are cut to the word.
 
         word: what the positives say; with it, the phones of all recordings with a known text are found, too, and by
@@ -83,28 +83,28 @@ class Folders:
         spoken = corpus.load(self.spoken, self.cache, "synthetic negatives")
         speech = corpus.load(self.speech, self.cache, "speech")
         noise = corpus.load(self.noise, self.cache, "noise")
-        heard = phone_targets.texts([speech], self.says)
+        heard = phone_targets.known_texts([speech], self.says)
         everything = {clip.path for clip in speech.clips}
-        speech = without(speech, heard, [self.word])
+        speech = exclude_word(speech, heard, [self.word])
         # what is known to say the word counts against it nowhere, also where the same folder stands among the spoken
         if left_out := everything - {clip.path for clip in speech.clips}:
             kept = [clip for clip in spoken.clips if clip.path not in left_out]
             spoken = corpus.Corpus(spoken.pool, kept, spoken.problems)
         tracks: dict[str, phone_targets.Track] = {}
         if word:
-            texts = phone_targets.texts([spoken]) | heard | {clip.path: word for clip in whole.clips}
-            tracks = phone_targets.tracks(texts, self.cache, os.cpu_count() or 1)
+            texts = phone_targets.known_texts([spoken]) | heard | {clip.path: word for clip in whole.clips}
+            tracks = phone_targets.phone_tracks(texts, self.cache, os.cpu_count() or 1)
         aligned = {clip.path: tracks[clip.path] for clip in whole.clips if clip.path in tracks}
-        spans = {path: span for path, track in aligned.items() if (span := phone_targets.span(track))}
+        spans = {path: span for path, track in aligned.items() if (span := phone_targets.spoken_span(track))}
         positives = corpus.cut_to_word(whole, spans)
         for before, clip in zip(whole.clips, positives.clips, strict=True):
             if clip.path in aligned:  # of the whole recording
                 tracks[clip.path] = aligned[clip.path] - np.array([0, 1, 1], np.int32) * (clip.start - before.start)
         tones = room_tones(speech, speech.split(split))
-        return Material(positives, spoken, speech, noise, split, tracks, tones=tones)
+        return SceneMaterial(positives, spoken, speech, noise, split, tracks, tones=tones)
 
 
-def require(material: Material, folders: Folders) -> None:
+def require(material: SceneMaterial, folders: Folders) -> None:
     """Raises TrainingError where nothing of a kind falls into the split that is trained on."""
     for kind in ("positives", "spoken", "speech", "noise"):
         if not getattr(material, kind).split("train"):
@@ -116,7 +116,7 @@ def require(material: Material, folders: Folders) -> None:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """Everything that decides what the batches hold.
 
     built: where a data set lies that `build` made; then its examples are the batches, and not scenes. An epoch is
@@ -125,7 +125,7 @@ class Plan:
 
     folders: Folders
     front_end: FrontEnd
-    recipe: Recipe
+    recipe: SceneRecipe
     seed: int
     phones_of: str | None = None  # the word, if the phones of all recordings are to be taught beside it
     rows: int = 32
@@ -147,7 +147,7 @@ def stretched(factor: float) -> DoubleArray:
 class _Row:
     """One stream: scenes, their spectrogram, its scaling."""
 
-    def __init__(self, scenes: Scenes, front_end: FrontEnd, recipe: Recipe, rng: np.random.Generator) -> None:
+    def __init__(self, scenes: Scenes, front_end: FrontEnd, recipe: SceneRecipe, rng: np.random.Generator) -> None:
         self._scenes = scenes
         self._recipe, self._rng = recipe, rng
         self._spectrogram = StreamingSpectrogram()
@@ -181,7 +181,7 @@ class _Row:
         return features, labels
 
 
-def epoch(plan: Plan, material: Material, number: int) -> Iterator[Batch]:
+def epoch(plan: TrainingPlan, material: SceneMaterial, number: int) -> Iterator[Batch]:
     """The batches of one epoch; it depends on the plan and the number alone, so training can resume at any epoch."""
     seeds = np.random.SeedSequence([plan.seed, number]).spawn(plan.rows + 1)
     rng = np.random.default_rng(seeds[-1])
@@ -207,8 +207,8 @@ def epoch(plan: Plan, material: Material, number: int) -> Iterator[Batch]:
         yield Batch(columns, target, weight, phone, event, fresh.astype(np.float32))
 
 
-def stream(plan: Plan, first_epoch: int, near: Sequence[Moment] = ()) -> Iterator[Batch]:
-    """The batches of all epochs from this one on, without end. near: of the real speech, for `Recipe.near`."""
+def stream(plan: TrainingPlan, first_epoch: int, near: Sequence[HardNegative] = ()) -> Iterator[Batch]:
+    """The batches of all epochs from this one on, without end. near: of the real speech, for `SceneRecipe.near`."""
     material = plan.folders.load("train", plan.phones_of)
     clips = {clip.path: clip for clip in material.clips["speech"]}
     material.near.extend((clips[moment.path], moment.sample) for moment in near)

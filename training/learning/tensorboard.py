@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Scalars:
+class TensorBoardWriter:
     """Named numbers by epoch. A training that goes on later adds a file; an epoch done twice counts as its last."""
 
     def __init__(self, folder: Path) -> None:
@@ -32,10 +32,10 @@ class Scalars:
         self._writer.flush()
 
 
-def line(entry: Mapping[str, Any]) -> str:
+def epoch_line(entry: Mapping[str, Any]) -> str:
     """An entry of the training's log for a reader; the log holds all of it."""
     parts = [f"epoch {entry['epoch']}: loss {entry['loss']:.4f}"]
-    for name, value in of(entry).items():
+    for name, value in scalars_of(entry).items():
         kind, _, what = name.partition("/")
         if what:
             shown = f"{value:.0%}" if kind.startswith("recall") else f"{value:g} an hour"
@@ -45,7 +45,7 @@ def line(entry: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def of(entry: Mapping[str, Any]) -> dict[str, float]:
+def scalars_of(entry: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of an entry of the training's log, at the threshold in the middle of those measured."""
     values = {"loss": float(entry["loss"]), "learning rate": float(entry["learning_rate"])}
     if "thresholds" in entry:

@@ -24,20 +24,22 @@ from training.alignment.phone_targets import NAMES
 from training.corpora.corpus import Corpus
 from training.learning import dataset_batches, scene_batches
 from training.learning.checkpoint import CHECKPOINT, described
-from training.learning.early_stopping import Progress, Stopping, score
+from training.learning.early_stopping import EarlyStopping, StoppingProgress, score
 from training.learning.export import export
-from training.learning.hard_negatives import Moment, moments
-from training.learning.prefetch import Ahead
-from training.learning.scene_batches import Batch, Plan
-from training.learning.tensorboard import Scalars, line, of
+from training.learning.hard_negatives import HardNegative, find_hard_negatives
+from training.learning.prefetch import Prefetch
+from training.learning.scene_batches import Batch, TrainingPlan
+from training.learning.tensorboard import TensorBoardWriter, epoch_line, scalars_of
 from training.learning.tensorflow_backend import tensorflow
 from training.measuring.evaluation import THRESHOLDS, FalseAccepts, Recall
-from training.scenes.scenes import Material
-from training.utils.atomic_write import whole
+from training.scenes.scenes import SceneMaterial
+from training.utils.atomic_write import atomic_write
 from training.utils.errors import TrainingError
 from training.utils.progress import bar, duration
 
-FURTHER = 7e-4  # learning rate of a training that begins with another's weights: it does not undo what is known
+CONTINUED_LEARNING_RATE = (
+    7e-4  # learning rate of a training that begins with another's weights: it does not undo what is known
+)
 
 
 @dataclass(frozen=True)
@@ -57,17 +59,19 @@ class Schedule:
     negative_weight: float = 1.0  # of a stretch without the word against a word, in the loss by events
     measure_every: int = 5  # epochs
     threads: int = 1
-    stopping: Stopping | None = None
+    stopping: EarlyStopping | None = None
 
 
-class Fit:
+class Trainer:
     """One training run; `run` returns when all epochs are done, and goes on where an earlier one stopped.
 
     start: a model whose weights to begin with; its BatchNorms, folded into the weights, stay frozen.
     Raises TrainingError if that model has another front end.
     """
 
-    def __init__(self, word: str, plan: Plan, schedule: Schedule, folder: Path, start: Model | None = None) -> None:
+    def __init__(
+        self, word: str, plan: TrainingPlan, schedule: Schedule, folder: Path, start: Model | None = None
+    ) -> None:
         tensorflow(schedule.threads, plan.seed)
         import keras
 
@@ -89,7 +93,7 @@ class Fit:
         self._variables = [*self._twin.stream.variables, *self._optimizer.variables]
         self._average = [np.array(variable) for variable in self._twin.clip.weights]
         self._epoch = 0
-        self._progress, self._best = Progress(), self._average
+        self._progress, self._best = StoppingProgress(), self._average
         self._step = self._compile()
 
     def _learning_rate(self, batch: int) -> float:
@@ -149,7 +153,7 @@ class Fit:
                 average.assign(archive[f"average{number}"])
             if "progress" in archive:
                 best, since = archive["progress"].tolist()
-                self._progress = Progress(best, int(since))
+                self._progress = StoppingProgress(best, int(since))
                 self._best = [archive[f"best{number}"] for number in range(len(self._best))]
         tqdm.write(f"going on after epoch {self._epoch} of {self._schedule.epochs}")
 
@@ -160,7 +164,7 @@ class Fit:
         arrays |= {f"average{number}": average.numpy() for number, average in enumerate(self._average_variables)}
         arrays["progress"] = np.array([self._progress.best, self._progress.since])
         arrays |= {f"best{number}": best for number, best in enumerate(self._best)}
-        with whole(self._folder / CHECKPOINT) as partial, partial.open("wb") as file:
+        with atomic_write(self._folder / CHECKPOINT) as partial, partial.open("wb") as file:
             np.savez(file, **arrays)
 
     def _describe(self) -> dict[str, Any]:
@@ -187,8 +191,8 @@ class Fit:
             development = self._plan.folders.load("dev", self._plan.phones_of)
             if self._plan.built is None:
                 scene_batches.require(development, self._plan.folders)
-            producer = Ahead(self._batches(self._near(development.speech)))
-            scalars = Scalars(self._folder / "events")
+            producer = Prefetch(self._batches(self._near(development.speech)))
+            scalars = TensorBoardWriter(self._folder / "events")
             try:
                 while not self._finished():
                     self._run_epoch(producer, development, scalars)
@@ -199,16 +203,16 @@ class Fit:
                 average.assign(best)
         return self.model()
 
-    def _near(self, speech: Corpus) -> list[Moment]:
+    def _near(self, speech: Corpus) -> list[HardNegative]:
         """Where the model to start from nearly hears the word in the real speech, if the recipe wants that."""
         if not (self._start_model and self._plan.recipe.near):
             return []
         clips = speech.split("train")
-        found = moments(self._start_model, speech, clips, self._plan.folders.cache)
+        found = find_hard_negatives(self._start_model, speech, clips, self._plan.folders.cache)
         tqdm.write(f"{len(found)} of {len(clips)} recordings of other speech sound like the word")
         return found
 
-    def _batches(self, near: list[Moment]) -> Callable[[], Iterator[Batch]]:
+    def _batches(self, near: list[HardNegative]) -> Callable[[], Iterator[Batch]]:
         plan = self._plan
         if plan.built is None:
             return partial(scene_batches.stream, plan, self._epoch, near)
@@ -218,7 +222,7 @@ class Fit:
         stopping = self._schedule.stopping
         return self._epoch >= self._schedule.epochs or bool(stopping and self._progress.since >= stopping.patience)
 
-    def _run_epoch(self, producer: Iterator[Batch], development: Material, scalars: Scalars) -> None:
+    def _run_epoch(self, producer: Iterator[Batch], development: SceneMaterial, scalars: TensorBoardWriter) -> None:
         history = []
         state1 = state2 = np.zeros((self._plan.rows, UNITS), np.float32)
         first = self._epoch * self._plan.epoch_steps
@@ -247,10 +251,10 @@ class Fit:
             self._judge(entry)
         # after the measurement, on which it depends whether the training goes on
         self._store()
-        scalars.write(self._epoch, of(entry))
+        scalars.write(self._epoch, scalars_of(entry))
         with (self._folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(entry) + "\n")
-        tqdm.write(line(entry))
+        tqdm.write(epoch_line(entry))
 
     def _judge(self, entry: dict[str, Any]) -> None:
         stopping = self._schedule.stopping
@@ -290,7 +294,7 @@ class Fit:
         return clip
 
 
-def measure(model: Model, material: Material, limit: int = 100) -> dict[str, Any]:
+def measure(model: Model, material: SceneMaterial, limit: int = 100) -> dict[str, Any]:
     """False accepts and recall on one split, by threshold; of each folder of words, `limit` at most."""
     recalls = {}
     for folder, clips in material.by_folder["positives"].items():

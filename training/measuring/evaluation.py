@@ -27,7 +27,7 @@ from training.measuring.operating_points import (
     choose_threshold,
     threshold_sweep,
 )
-from training.measuring.score_recordings import Recording, Stream, Trial, condition, score_stream, score_words
+from training.measuring.score_recordings import Stream, TestRecording, Trial, condition, score_stream, score_words
 from training.utils.errors import TrainingError
 
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98)
@@ -40,7 +40,7 @@ class Recall:
     """Posteriors of many single words, scored once, judged at any threshold."""
 
     def __init__(self, model: Model, words: Sequence[Int16Array], seed: int = 0, snr_db: float | None = None) -> None:
-        recordings = [Recording(word) for word in words]
+        recordings = [TestRecording(word) for word in words]
         self._trials = score_words([model], recordings, [snr_db], seed, condition(snr_db))[0]
 
     def at(self, threshold: float) -> Rate:
@@ -52,7 +52,7 @@ class FalseAccepts:
     """Posteriors of hours of audio without the word, scored once, judged at any threshold."""
 
     def __init__(self, model: Model, recordings: Iterable[Int16Array], pause_seconds: float = 0.5) -> None:
-        joined = [Recording(samples) for samples in recordings]
+        joined = [TestRecording(samples) for samples in recordings]
         self._stream = score_stream([model], "other sound", joined, pause_seconds)[0]
         self.hours = self._stream.hours
 
@@ -77,7 +77,7 @@ class Latency:
 
 
 @dataclass(frozen=True)
-class Steps:
+class StepFigures:
     """Posteriors step by step against 50 ones after each word, as the assignment counts; shares of all steps.
 
     constant: the accuracy of a network that never says one. precision, recall, f1: of the ones; 0 if there are none.
@@ -136,7 +136,7 @@ class Evaluation:
         return Latency(float(np.median(seconds)), float(np.percentile(seconds, 90)), len(seconds))
 
     @cached_property
-    def steps(self) -> Steps | None:
+    def steps(self) -> StepFigures | None:
         """Step figures over all trials; None without trials."""
         if not self.trials:
             return None
@@ -153,7 +153,7 @@ class Evaluation:
             total += len(labels)
         precision, recall = hits / max(1, claims), hits / max(1, ones)
         f1 = 2 * precision * recall / max(1e-12, precision + recall)
-        return Steps(agreed / total, precision, recall, f1, 1 - ones / total)
+        return StepFigures(agreed / total, precision, recall, f1, 1 - ones / total)
 
     @cached_property
     def curve(self) -> list[OperatingPoint]:
@@ -224,8 +224,8 @@ class Evaluation:
 
 def evaluate(
     models: Mapping[str, Model],
-    words: Mapping[str, Sequence[Recording]],
-    others: Mapping[str, Sequence[Recording]],
+    words: Mapping[str, Sequence[TestRecording]],
+    others: Mapping[str, Sequence[TestRecording]],
     snrs_db: Sequence[float | None] = (None, 10.0),
 ) -> list[Evaluation]:
     """Measure models, all on the same recordings, each of which is scored once.

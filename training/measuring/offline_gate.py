@@ -25,7 +25,7 @@ def smooth(posteriors: FloatArray, smoothing: int) -> DoubleArray:
     return smoothed
 
 
-def fires(smoothed: DoubleArray, threshold: float, suppression: int) -> list[int]:
+def gate_firings(smoothed: DoubleArray, threshold: float, suppression: int) -> list[int]:
     """The steps at which the gate fires, for smoothed posteriors from the start of a stream."""
     edges = np.flatnonzero(np.diff(smoothed > threshold, prepend=False, append=False))
     steps, silent_until = [], 0

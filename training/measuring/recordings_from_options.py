@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from training.measuring.score_recordings import Recording
+    from training.measuring.score_recordings import TestRecording
 
 
 def add_others(parser: argparse.ArgumentParser) -> None:
@@ -20,15 +20,15 @@ def add_others(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="keeps decoded audio")
 
 
-def load_recordings(folders: Sequence[Path], split: str, work: Path, words: Sequence[str] = ()) -> list[Recording]:
+def load_recordings(folders: Sequence[Path], split: str, work: Path, words: Sequence[str] = ()) -> list[TestRecording]:
     """Those of a split in the folders, none if there is no folder; standard output stays free for the answer.
 
     words: recordings that by their text say one of them are left out.
     Raises TrainingError: a folder is missing, or nothing in them can be used.
     """
-    from training.alignment.phone_targets import texts
+    from training.alignment.phone_targets import known_texts
     from training.corpora import corpus
-    from training.corpora.exclude_word import without
+    from training.corpora.exclude_word import exclude_word
     from training.measuring.score_recordings import recordings
 
     if not folders:
@@ -37,5 +37,5 @@ def load_recordings(folders: Sequence[Path], split: str, work: Path, words: Sequ
     with contextlib.redirect_stdout(sys.stderr):
         loaded = corpus.load(folders, work / "cache", ", ".join(map(str, folders[:2])))
         if words:
-            loaded = without(loaded, texts([loaded]), words)
+            loaded = exclude_word(loaded, known_texts([loaded]), words)
     return recordings(loaded, split)

@@ -17,7 +17,7 @@ from model.frontend import CLIP, FULL_SCALE, SAMPLE_RATE, STEP, STEP_SPAN, Doubl
 from model.modelfile import Model
 from training.corpora.corpus import Corpus, Int16Array, active_level, to_int16
 from training.dsp import endpointing
-from training.measuring.offline_gate import fires, smooth
+from training.measuring.offline_gate import gate_firings, smooth
 from training.utils.progress import bar
 
 BEFORE_SECONDS, AFTER_SECONDS = 2.0, 1.5  # of quiet background around a word that is tested
@@ -28,7 +28,7 @@ LOUD_DB = -40.0  # below a recording's loudest 10 ms: not the word any more
 
 
 @dataclass(frozen=True, eq=False)
-class Recording:
+class TestRecording:
     """samples: (n,) at 44.1 kHz; source: the folder that it was found in; path: its file."""
 
     samples: Int16Array
@@ -36,10 +36,10 @@ class Recording:
     path: str = ""
 
 
-def recordings(corpus: Corpus, split: str = "all") -> list[Recording]:
+def recordings(corpus: Corpus, split: str = "all") -> list[TestRecording]:
     """Those of a split ("all": of none; "dev+test": of two), mapped from disk."""
     clips = corpus.clips if split == "all" else corpus.split(*split.split("+"))
-    return [Recording(corpus[clip], clip.folder, clip.path) for clip in clips]
+    return [TestRecording(corpus[clip], clip.folder, clip.path) for clip in clips]
 
 
 def background(length: int, level_dbfs: float, rng: np.random.Generator) -> FloatArray:
@@ -95,7 +95,7 @@ class Trial:
     """
 
     model: Model
-    recording: Recording
+    recording: TestRecording
     number: int
     snr_db: float | None
     start: int
@@ -124,7 +124,7 @@ class Trial:
         """The sample at which the word was heard; None if it was missed."""
         if self.peak <= threshold:
             return None
-        for step in fires(self.smoothed, threshold, self.model.suppression):
+        for step in gate_firings(self.smoothed, threshold, self.model.suppression):
             if self.start <= sample_of(step) <= self.end + LATE_SECONDS * SAMPLE_RATE:
                 return sample_of(step)
         return None
@@ -143,7 +143,7 @@ class Stream:
 
     model: Model
     name: str
-    recordings: Sequence[Recording]
+    recordings: Sequence[TestRecording]
     starts: Sequence[int]
     samples: int
     posteriors: FloatArray
@@ -160,7 +160,7 @@ class Stream:
 
     def fired(self, threshold: float) -> list[int]:
         """The samples at which it fired."""
-        return [sample_of(step) for step in fires(self.smoothed, threshold, self.model.suppression)]
+        return [sample_of(step) for step in gate_firings(self.smoothed, threshold, self.model.suppression)]
 
     def index(self, sample: int) -> int:
         """The number of the recording that was last heard at a sample."""
@@ -177,7 +177,7 @@ class Stream:
 
 def score_words(
     models: Sequence[Model],
-    words: Sequence[Recording],
+    words: Sequence[TestRecording],
     snrs_db: Sequence[float | None],
     seed: int = 0,
     title: str = "words",
@@ -208,7 +208,7 @@ def _push(scorer: Scorer, samples: Int16Array) -> list[FloatArray]:
 
 
 def score_stream(
-    models: Sequence[Model], name: str, recordings: Iterable[Recording], pause_seconds: float = PAUSE_SECONDS
+    models: Sequence[Model], name: str, recordings: Iterable[TestRecording], pause_seconds: float = PAUSE_SECONDS
 ) -> list[Stream]:
     """Recordings, joined as a microphone would hear them -> the stream for each model."""
     scorer = Scorer(models)

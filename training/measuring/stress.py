@@ -21,7 +21,7 @@ from training.corpora.corpus import Int16Array, active_level, to_int16
 from training.dsp import endpointing
 from training.dsp.psola import change_voice
 from training.measuring.confidence_intervals import Rate
-from training.measuring.score_recordings import LATE_SECONDS, QUIET_DBFS, Recording, background, word_end
+from training.measuring.score_recordings import LATE_SECONDS, QUIET_DBFS, TestRecording, background, word_end
 from training.scenes.scenes import colours
 from training.utils.progress import bar
 
@@ -31,18 +31,18 @@ REPEAT = 0.6  # s from the word's end to the same word again
 SENTENCE = 1.5  # s of other speech before the word and after it
 NOISE_DB = 10.0  # of the word above what is under it
 QUIET_LEVEL = -40.0  # dBFS, of someone far away
-CLIPPED = 95  # percentile of the samples that reaches full scale
+CLIPPED_SHARE = 95  # percentile of the samples that reaches full scale
 PACE = 1.3  # times as fast, or as slow
 SOUND_MINUTES = 10  # of which one is made, and repeated; of babble all
 SOUND_DBFS = -30.0
 TALKERS = 6  # of babble: no single one is understood any more
 
 Span = tuple[int, int]  # first sample of a word, the one after its last
-Make = Callable[[Int16Array, np.random.Generator], "Scene"]
+Make = Callable[[Int16Array, np.random.Generator], "Situation"]
 
 
 @dataclass(frozen=True)
-class Scene:
+class Situation:
     """samples: (n,) at 44.1 kHz; words: where the word is said in it."""
 
     samples: Int16Array
@@ -50,7 +50,7 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Line:
+class SituationResult:
     """One figure. kind: "heard" of so many words, "fired" at so many things, or "hours": times in so many hours."""
 
     title: str
@@ -59,16 +59,16 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Sounds:
+class StressSounds:
     """What there is to measure with. near: texts that are not the word, and recordings of each."""
 
-    words: Sequence[Recording]
-    speech: Sequence[Recording] = ()
-    noise: Sequence[Recording] = ()
+    words: Sequence[TestRecording]
+    speech: Sequence[TestRecording] = ()
+    noise: Sequence[TestRecording] = ()
     near: Sequence[tuple[str, Sequence[Int16Array]]] = ()
 
 
-def stress(model: Model, sounds: Sounds, minutes: float = 60.0, seed: int = 0) -> Iterator[Line]:
+def stress(model: Model, sounds: StressSounds, minutes: float = 60.0, seed: int = 0) -> Iterator[SituationResult]:
     """Each figure as soon as it is known. minutes: of sound without a pause before the last words."""
     spotter = Spotter([model])
     words = [word_in(recording.samples) for recording in sounds.words]
@@ -81,15 +81,15 @@ def stress(model: Model, sounds: Sounds, minutes: float = 60.0, seed: int = 0) -
         scenes = (make(word, np.random.default_rng([seed, number])) for number, word in enumerate(words))
         with_progress = bar(scenes, title, "word", len(words))
         heard = [found(scene.words, firings(spotter, [scene.samples])) for scene in with_progress]
-        yield Line(title, "heard", sum(heard, Rate(0, 0)))
+        yield SituationResult(title, "heard", sum(heard, Rate(0, 0)))
     halves = [first_half(word) for word in words]
     for title, others in (("only the first half of the word", halves), *((f"“{text}”", n) for text, n in sounds.near)):
         rooms = [in_room([(0.0, other)], np.random.default_rng([seed, number])) for number, other in enumerate(others)]
         fired = [bool(firings(spotter, [room.samples])) for room in bar(rooms, title, "sound")]
-        yield Line(title, "fired", Rate(sum(fired), len(fired)))
+        yield SituationResult(title, "fired", Rate(sum(fired), len(fired)))
     for title, sound in made.items():
         count = len(firings(spotter, np.split(lasting(sound), SOUND_MINUTES)))
-        yield Line(title, "hours", Rate(count, SOUND_MINUTES / 60))
+        yield SituationResult(title, "hours", Rate(count, SOUND_MINUTES / 60))
     if minutes and (sounds.speech or sounds.noise):
         yield after_long(spotter, words, [*sounds.speech, *sounds.noise], minutes, seed)
 
@@ -101,7 +101,7 @@ def word_in(samples: Int16Array) -> Int16Array:
     return samples[place.start : end] if end > place.start else place.of(samples)
 
 
-def situations(sounds: Sounds, made: Mapping[str, Int16Array]) -> Iterator[tuple[str, Make]]:
+def situations(sounds: StressSounds, made: Mapping[str, Int16Array]) -> Iterator[tuple[str, Make]]:
     """What is done to the word: a title, and the function that does it."""
     yield "in a quiet room", alone(lambda word: word)
     yield f"at {QUIET_LEVEL:g} dBFS", alone(lambda word: at_level(word, QUIET_LEVEL))
@@ -120,7 +120,7 @@ def situations(sounds: Sounds, made: Mapping[str, Int16Array]) -> Iterator[tuple
     for title, sound in made.items():
         if sound.any():
             # so long for one situation only
-            yield f"{title}, {NOISE_DB:g} dB below", partial(over, [Recording(lasting(sound))])
+            yield f"{title}, {NOISE_DB:g} dB below", partial(over, [TestRecording(lasting(sound))])
 
 
 def alone(change: Callable[[Int16Array], Int16Array]) -> Make:
@@ -147,7 +147,7 @@ def found(words: Sequence[Span], fired: Sequence[int]) -> Rate:
     return Rate(count, len(words))
 
 
-def in_room(parts: Sequence[tuple[float, Int16Array]], rng: np.random.Generator) -> Scene:
+def in_room(parts: Sequence[tuple[float, Int16Array]], rng: np.random.Generator) -> Situation:
     """Words (seconds of pause before each, samples) in a quiet room."""
     around = int(AROUND * SAMPLE_RATE)
     at, words = around, []
@@ -158,7 +158,7 @@ def in_room(parts: Sequence[tuple[float, Int16Array]], rng: np.random.Generator)
     mix = background(at + around, QUIET_DBFS, rng)
     for (first, last), (_, samples) in zip(words, parts, strict=True):
         mix[first:last] += samples
-    return Scene(to_int16(mix), tuple(words))
+    return Situation(to_int16(mix), tuple(words))
 
 
 def at_level(samples: Int16Array, dbfs: float) -> Int16Array:
@@ -168,7 +168,7 @@ def at_level(samples: Int16Array, dbfs: float) -> Int16Array:
 
 def overdriven(samples: Int16Array) -> Int16Array:
     """So loud that one sample in twenty is cut off."""
-    top = max(float(np.percentile(np.abs(samples.astype(np.float32)), CLIPPED)), 1.0)
+    top = max(float(np.percentile(np.abs(samples.astype(np.float32)), CLIPPED_SHARE)), 1.0)
     return to_int16(samples * np.float32(FULL_SCALE / top))
 
 
@@ -177,11 +177,11 @@ def paced(samples: Int16Array, pace: float) -> Int16Array:
     return to_int16(change_voice(samples.astype(np.float32), pace, 0.0, 1.0))
 
 
-def narrow(scene: Scene) -> Scene:
+def narrow(scene: Situation) -> Situation:
     """Through 16 kHz and back, as a satellite's sound comes."""
     there = soxr.resample(scene.samples, SAMPLE_RATE, 16_000)
     back = soxr.resample(there, 16_000, SAMPLE_RATE)
-    return Scene(np.resize(back, len(scene.samples)), scene.words)
+    return Situation(np.resize(back, len(scene.samples)), scene.words)
 
 
 def first_half(word: Int16Array) -> Int16Array:
@@ -192,26 +192,26 @@ def first_half(word: Int16Array) -> Int16Array:
     return half
 
 
-def piece(recordings: Sequence[Recording], samples: int, rng: np.random.Generator) -> Int16Array:
+def piece(recordings: Sequence[TestRecording], samples: int, rng: np.random.Generator) -> Int16Array:
     """So much of one of the recordings, from anywhere in it; a short one is repeated."""
     whole = recordings[int(rng.integers(len(recordings)))].samples
     start = int(rng.integers(max(1, len(whole) - samples + 1)))
     return np.resize(whole[start : start + samples], samples)
 
 
-def in_sentence(speech: Sequence[Recording], word: Int16Array, rng: np.random.Generator) -> Scene:
+def in_sentence(speech: Sequence[TestRecording], word: Int16Array, rng: np.random.Generator) -> Situation:
     """Other speech, as loud, up to just before the word and from just after it."""
     length, level = int(SENTENCE * SAMPLE_RATE), active_level(word)
     before, after = (at_level(piece(speech, length, rng), level) for _ in range(2))
     scene = in_room([(0.0, before), (GAP, word), (GAP, after)], rng)
-    return Scene(scene.samples, scene.words[1:2])
+    return Situation(scene.samples, scene.words[1:2])
 
 
-def over(sounds: Sequence[Recording], word: Int16Array, rng: np.random.Generator) -> Scene:
+def over(sounds: Sequence[TestRecording], word: Int16Array, rng: np.random.Generator) -> Situation:
     """The word with something else below it, from two seconds before to two seconds after."""
     scene = in_room([(0.0, word)], rng)
     under = at_level(piece(sounds, len(scene.samples), rng), active_level(word) - NOISE_DB)
-    return Scene(to_int16(scene.samples.astype(np.float32) + under), scene.words)
+    return Situation(to_int16(scene.samples.astype(np.float32) + under), scene.words)
 
 
 def made_up_sounds(seed: int) -> dict[str, Int16Array]:
@@ -238,7 +238,7 @@ def lasting(sound: Int16Array) -> Int16Array:
     return np.resize(sound, SOUND_MINUTES * 60 * SAMPLE_RATE)
 
 
-def babble(speech: Sequence[Recording], samples: int, seed: int) -> Int16Array:
+def babble(speech: Sequence[TestRecording], samples: int, seed: int) -> Int16Array:
     """So much of `TALKERS` people who talk at once, each as loud as the others, at `SOUND_DBFS` together.
 
     Each says the recordings in an order of their own, without a pause, from somewhere in the first one on: of a single
@@ -259,8 +259,8 @@ def babble(speech: Sequence[Recording], samples: int, seed: int) -> Int16Array:
 
 
 def after_long(
-    spotter: Spotter, words: Sequence[Int16Array], recordings: Sequence[Recording], minutes: float, seed: int
-) -> Line:
+    spotter: Spotter, words: Sequence[Int16Array], recordings: Sequence[TestRecording], minutes: float, seed: int
+) -> SituationResult:
     """The words, one after the other, at the end of so much speech and noise without a pause or a reset."""
     scenes = [in_room([(0.0, word)], np.random.default_rng([seed, number])) for number, word in enumerate(words)]
     order = np.random.default_rng(seed).permutation(len(recordings))
@@ -281,4 +281,4 @@ def after_long(
             yield scene.samples
 
     fired = firings(spotter, stream())  # which fills the spans
-    return Line(f"after {minutes:g} minutes of speech and noise", "heard", found(spans, fired))
+    return SituationResult(f"after {minutes:g} minutes of speech and noise", "heard", found(spans, fired))

@@ -23,16 +23,16 @@ from training.dsp import endpointing
 from training.learning.checkpoint import code_version
 from training.measuring.confidence_intervals import Rate
 from training.measuring.evaluation import Evaluation, evaluate
-from training.measuring.score_recordings import Recording
-from training.scenes.scenes import Material, colours
+from training.measuring.score_recordings import TestRecording
+from training.scenes.scenes import SceneMaterial, colours
 from training.utils.errors import TrainingError
 from training.utils.progress import Journey
-from training.utils.result_cache import Notes
+from training.utils.result_cache import ResultCache
 
 if TYPE_CHECKING:
-    from training.learning.fine_tune import Tuner
+    from training.learning.fine_tune import FineTuner
 
-LEAST = 3  # recordings of the word; fewer say nothing about those that are held back
+LEAST_RECORDINGS = 3  # recordings of the word; fewer say nothing about those that are held back
 MAX_TEST_HOURS = 1.0  # of negatives; more take longer than the training
 CHANCE = 0.1  # more false accepts than before are no accident if such a difference comes by chance so seldom
 SNRS: tuple[float | None, ...] = (None, 10.0)
@@ -62,7 +62,7 @@ def selection(entries: Iterable[tuple[Corpus, Clip]]) -> Held:
 
 
 @dataclass(frozen=True)
-class Sounds:
+class AdaptationSounds:
     """All that an adaptation learns from and is measured on.
 
     own: the word by the voice; said: the word by others; not_word: what is not the word; spoken: the same by synthetic
@@ -87,10 +87,10 @@ def words(folders: Sequence[Path], cache: Path) -> Corpus:
     for clip in whole.clips:
         samples = endpointing.said(whole[clip]).of(whole[clip])
         clips.append((replace(clip, length=len(samples), level=corpus.active_level(samples)), samples))
-    if len(clips) < LEAST:
+    if len(clips) < LEAST_RECORDINGS:
         raise TrainingError(
-            f"{folders[0]}: {len(clips)} usable recordings of the word; an adaptation takes {LEAST} at the very least, "
-            "and 10 to 30 are better"
+            f"{folders[0]}: {len(clips)} usable recordings of the word; an adaptation takes {LEAST_RECORDINGS} at the "
+            "very least, and 10 to 30 are better"
         )
     return Held(clips, whole.problems)
 
@@ -107,7 +107,7 @@ def coloured_noise(seed: int) -> Corpus:
 class Folds:
     """Which recordings each training leaves out. The word: each file by itself; the rest: by speaker."""
 
-    def __init__(self, sounds: Sounds, count: int, seed: int) -> None:
+    def __init__(self, sounds: AdaptationSounds, count: int, seed: int) -> None:
         self._sounds, self.seed = sounds, seed
         self.count = min(count, len(sounds.own.clips))
         rng = np.random.default_rng(seed)
@@ -121,7 +121,7 @@ class Folds:
         different = sorted(set(names))
         return {different[index]: number % self.count for number, index in enumerate(rng.permutation(len(different)))}
 
-    def material(self, fold: int | None) -> Material:
+    def material(self, fold: int | None) -> SceneMaterial:
         """What the training of a fold learns from; of None: everything."""
         sounds = self._sounds
 
@@ -134,14 +134,14 @@ class Folds:
         # a single noise cannot be left out, nor a single recording of other sound
         negatives = rest(sounds.not_word) + rest(sounds.spoken) or sounds.negatives()
         noise = rest(sounds.noise) or self._noises()
-        return Material(
+        return SceneMaterial(
             positives=selection(own + said),
             spoken=selection(negatives),
             speech=selection(rest(sounds.not_word) or negatives),
             noise=selection(noise),
         )
 
-    def held_back(self, fold: int | None) -> tuple[list[Recording], list[Recording]]:
+    def held_back(self, fold: int | None) -> tuple[list[TestRecording], list[TestRecording]]:
         """The words, and the other sounds, that a training left out; of None: all there are."""
 
         def mine(number: int) -> bool:
@@ -159,8 +159,8 @@ class Folds:
         return own, others
 
 
-def _recording(source: Corpus, clip: Clip) -> Recording:
-    return Recording(source[clip], clip.folder, clip.path)
+def _recording(source: Corpus, clip: Clip) -> TestRecording:
+    return TestRecording(source[clip], clip.folder, clip.path)
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,9 @@ def figures(evaluation: Evaluation) -> Figures:
     return Figures(heard, sum(point.false_accepts.values(), Rate(0, 0)))
 
 
-def compare(before: Model, after: Model, own: Sequence[Recording], others: Sequence[Recording]) -> list[Figures]:
+def compare(
+    before: Model, after: Model, own: Sequence[TestRecording], others: Sequence[TestRecording]
+) -> list[Figures]:
     """Both models on the same recordings."""
     named = [replace(recording, source=OWN_VOICE) for recording in own]
     streams = {OTHER_SOUND: others} if others else {}
@@ -231,7 +233,7 @@ def by_chance(old: int, new: int) -> float:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class AdaptResult:
     """What came of an adaptation: figures on held-back recordings; the model; the reason if it is refused."""
 
     before: Figures
@@ -266,16 +268,18 @@ def titles(folds: int) -> list[str]:
     return [f"{what} {part}" for part in (*range(1, folds + 1), "all") for what in ("training", "measuring")]
 
 
-def notes_of(start: Model, sounds: Sounds, tuner: Tuner, folds: Folds, folder: Path) -> Notes:
+def notes_of(start: Model, sounds: AdaptationSounds, tuner: FineTuner, folds: Folds, folder: Path) -> ResultCache:
     """What was measured with the same model, the same sounds and the same settings."""
     corpora = [sounds.own, sounds.said, sounds.not_word, sounds.spoken, sounds.noise]
     clips = [[(clip.path, clip.length, clip.level) for clip in each.clips] if each else [] for each in corpora]
     settings = [start.word, start.threshold, folds.count, folds.seed, tuner.describe(), clips, code_version()]
     weights = (array.tobytes() for _, array in sorted(start.weights.as_dict().items()))
-    return Notes(folder, "adapted", [json.dumps(settings).encode(), *weights])
+    return ResultCache(folder, "adapted", [json.dumps(settings).encode(), *weights])
 
 
-def adapt(start: Model, sounds: Sounds, tuner: Tuner, folds: Folds, steps: Journey, notes: Notes) -> Outcome:
+def adapt(
+    start: Model, sounds: AdaptationSounds, tuner: FineTuner, folds: Folds, steps: Journey, notes: ResultCache
+) -> AdaptResult:
     """Train once for each fold and once on all; decide. steps: those of `titles`; notes: of an interrupted run."""
     before = after = None
     for fold in range(folds.count):
@@ -310,4 +314,4 @@ def adapt(start: Model, sounds: Sounds, tuner: Tuner, folds: Folds, steps: Journ
         **tuner.describe(),
     }
     measured = {"adapted": {"before": before.as_json(), "after": after.as_json(), "folds": folds.count}}
-    return Outcome(before, after, replace(model, training=training, measured=measured), refused)
+    return AdaptResult(before, after, replace(model, training=training, measured=measured), refused)

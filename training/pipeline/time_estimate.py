@@ -18,7 +18,7 @@ from training.corpora.corpus import MAX_SECONDS, find
 from training.voices.engines import Voice, shares
 
 if TYPE_CHECKING:
-    from training.pipeline.train_word import Order
+    from training.pipeline.train_word import TrainWordOptions
 
 # seconds on a machine of two cores that scores one second of audio in SCORING
 SCORING = 0.008
@@ -30,7 +30,7 @@ _ROW = 0.0105  # one stream of one batch
 _WORD = 4.5  # s of audio in which one is tested, in each condition
 
 
-def expected(order: Order, voices: Sequence[Voice]) -> dict[str, float]:
+def expected(order: TrainWordOptions, voices: Sequence[Voice]) -> dict[str, float]:
     """Seconds that each step may take; voices: who speaks."""
     size = order.size
     slow = _slowness()

@@ -15,18 +15,18 @@ from tqdm import tqdm
 
 from model.frontend import FrontEnd
 from model.modelfile import Model, load, save
-from training.alignment.phone_targets import WITHOUT, can_align, texts
+from training.alignment.phone_targets import WITHOUT_PHONES, can_align, known_texts
 from training.corpora import corpus
-from training.corpora.exclude_word import without
+from training.corpora.exclude_word import exclude_word
 from training.measuring.evaluation import Evaluation, evaluate
 from training.measuring.operating_points import CANDIDATES, as_json, threshold_sweep
 from training.measuring.score_recordings import recordings
 from training.pipeline.time_estimate import expected
 from training.scenes.fallback_material import speak_sentences, write_noise
-from training.utils.atomic_write import whole
+from training.utils.atomic_write import atomic_write
 from training.utils.errors import TrainingError
 from training.utils.progress import duration, travel
-from training.utils.resumable_steps import Result, Steps, stamp
+from training.utils.resumable_steps import Result, ResumableSteps, stamp
 from training.voices.engines import Voice, find_voices, people
 from training.voices.synthesize import VARIED, VARIED_OTHERS, speak_corpus, vocabulary_of
 
@@ -38,7 +38,7 @@ LITTLE = 1 / 6  # h of real speech; with less, sentences by synthetic voices are
 
 
 @dataclass(frozen=True)
-class Size:
+class TrainingSize:
     """How much is made and how long it is trained. An epoch is `epoch_batches` times 2.55 s of `rows` streams."""
 
     positives: int = 5000
@@ -48,11 +48,11 @@ class Size:
     rows: int = 32
 
 
-QUICK = Size(positives=600, negatives=1200, epochs=6, epoch_batches=200, rows=16)
+QUICK = TrainingSize(positives=600, negatives=1200, epochs=6, epoch_batches=200, rows=16)
 
 
 @dataclass(frozen=True)
-class Order:
+class TrainWordOptions:
     """What is wanted. output: the model file; work: where everything else lies; command: how it was typed.
 
     positives: folders of the word alone; negatives: of anything but the word; backgrounds: of noise; words: a word list
@@ -69,7 +69,7 @@ class Order:
     words: Path | None = None
     piper: Path | None = None
     kokoro: Path | None = None
-    size: Size = field(default_factory=Size)
+    size: TrainingSize = field(default_factory=TrainingSize)
     seed: int = 0
     fa_per_hour: float = 0.5
     command: str = ""
@@ -78,21 +78,21 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainWordResult:
     """model: as it was written; files: the model, its report and its card."""
 
     model: Model
     files: tuple[Path, ...]
 
 
-def train_word(order: Order) -> Outcome:
+def train_word(order: TrainWordOptions) -> TrainWordResult:
     """Do all steps that are not done yet. Raises TrainingError for whatever the user can mend, before it costs time."""
     _check(order)
     voices, vocabulary = find_voices(order.piper, order.kokoro), vocabulary_of(order.words)
-    steps = Steps(order.work, expected(order, voices))
+    steps = ResumableSteps(order.work, expected(order, voices))
     tqdm.write(f"{order.phrase!r}: about {duration(steps.journey.left())} in all; Ctrl-C, and the same command goes on")
     if not can_align():
-        tqdm.write(WITHOUT)
+        tqdm.write(WITHOUT_PHONES)
     travel(steps.journey)
     try:
         folders, notes = _material(order, steps, voices, vocabulary)
@@ -102,7 +102,7 @@ def train_word(order: Order) -> Outcome:
         travel(None)
 
 
-def _check(order: Order) -> None:
+def _check(order: TrainWordOptions) -> None:
     if not order.phrase.strip() or not order.phrase.isprintable():
         raise TrainingError("a phrase of one or more words is needed")
     if not order.output.absolute().parent.is_dir():
@@ -118,7 +118,7 @@ def _check(order: Order) -> None:
 
 
 def _material(
-    order: Order, steps: Steps, voices: Sequence[Voice], vocabulary: Sequence[str]
+    order: TrainWordOptions, steps: ResumableSteps, voices: Sequence[Voice], vocabulary: Sequence[str]
 ) -> tuple[dict[str, tuple[Path, ...]], list[str]]:
     """The folders by what they hold, and what a reader of the model's card should know of them."""
     size, notes = order.size, []
@@ -192,15 +192,15 @@ def _material(
     return folders, notes
 
 
-def _trained_on(order: Order, folders: Sequence[Path], kind: str) -> float:
+def _trained_on(order: TrainWordOptions, folders: Sequence[Path], kind: str) -> float:
     """Hours of the share that is trained on."""
     found = corpus.load(folders, order.work / "cache", kind)
     if kind == "speech":
-        found = without(found, texts([found], order.says), [order.phrase])
+        found = exclude_word(found, known_texts([found], order.says), [order.phrase])
     return found.hours(found.split("train"))
 
 
-def _fit(order: Order, steps: Steps, folders: dict[str, tuple[Path, ...]]) -> Path:
+def _fit(order: TrainWordOptions, steps: ResumableSteps, folders: dict[str, tuple[Path, ...]]) -> Path:
     own = stamp((*order.positives, *order.negatives, *order.backgrounds))
     settings = {"recordings": own, "size": asdict(order.size), "seed": order.seed}
     if order.start:
@@ -211,16 +211,16 @@ def _fit(order: Order, steps: Steps, folders: dict[str, tuple[Path, ...]]) -> Pa
         settings["says"] = [[str(folder), text] for folder, text in order.says]
 
     def fit(folder: Path) -> Result:
-        from training.learning.early_stopping import Stopping
-        from training.learning.scene_batches import Folders, Plan
-        from training.learning.trainer import FURTHER, Fit, Schedule
-        from training.scenes.scenes import Recipe
+        from training.learning.early_stopping import EarlyStopping
+        from training.learning.scene_batches import Folders, TrainingPlan
+        from training.learning.trainer import CONTINUED_LEARNING_RATE, Schedule, Trainer
+        from training.scenes.scenes import SceneRecipe
 
         size = order.size
-        plan = Plan(
+        plan = TrainingPlan(
             Folders(**folders, cache=order.work / "cache", says=order.says, word=order.phrase),
             FRONT_END,
-            Recipe(),
+            SceneRecipe(),
             order.seed,
             phones_of=order.phrase if can_align() else None,
             rows=size.rows,
@@ -228,11 +228,11 @@ def _fit(order: Order, steps: Steps, folders: dict[str, tuple[Path, ...]]) -> Pa
         )
         schedule = Schedule(
             epochs=size.epochs,
-            learning_rate=FURTHER if order.start else Schedule.learning_rate,
+            learning_rate=CONTINUED_LEARNING_RATE if order.start else Schedule.learning_rate,
             measure_every=max(1, size.epochs // 5),
-            stopping=Stopping(patience=3),
+            stopping=EarlyStopping(patience=3),
         )
-        training = Fit(order.phrase, plan, schedule, folder, load(order.start) if order.start else None)
+        training = Trainer(order.phrase, plan, schedule, folder, load(order.start) if order.start else None)
         training.run()
         training.export(folder / "model.npz")
         return {}
@@ -242,8 +242,12 @@ def _fit(order: Order, steps: Steps, folders: dict[str, tuple[Path, ...]]) -> Pa
 
 
 def _measure(
-    order: Order, steps: Steps, folders: dict[str, tuple[Path, ...]], fitted: Path, notes: Sequence[str]
-) -> Outcome:
+    order: TrainWordOptions,
+    steps: ResumableSteps,
+    folders: dict[str, tuple[Path, ...]],
+    fitted: Path,
+    notes: Sequence[str],
+) -> TrainWordResult:
     from training.report.html_report import write_report
     from training.report.model_card import write_card
 
@@ -279,12 +283,12 @@ def _measure(
     steps.run("evaluate", {"fa_per_hour": order.fa_per_hour, "command": order.command, "notes": list(notes)}, measure)
     files = tuple(order.output.with_suffix(suffix) for suffix in (".npz", ".html", ".md"))
     for name, target in zip(("model.npz", "report.html", "card.md"), files, strict=True):
-        with whole(target) as partial:
+        with atomic_write(target) as partial:
             partial.write_bytes((order.work / "evaluate" / name).read_bytes())
-    return Outcome(load(files[0]), files)
+    return TrainWordResult(load(files[0]), files)
 
 
-def _evaluate(order: Order, folders: dict[str, tuple[Path, ...]], model: Model, split: str) -> Evaluation:
+def _evaluate(order: TrainWordOptions, folders: dict[str, tuple[Path, ...]], model: Model, split: str) -> Evaluation:
     """On what one split holds of each folder; an empty one is left out."""
     cache = order.work / "cache"
     words: dict[str, Any] = {}
@@ -292,7 +296,7 @@ def _evaluate(order: Order, folders: dict[str, tuple[Path, ...]], model: Model, 
         words.setdefault(recording.source, []).append(recording)
     words = {name: found[:EVALUATED] for name, found in words.items()}
     speech = corpus.load(folders["speech"], cache, "speech")
-    speech = without(speech, texts([speech], order.says), [order.phrase])
+    speech = exclude_word(speech, known_texts([speech], order.says), [order.phrase])
     noise = corpus.load(folders["noise"], cache, "noise")
     streams = {name: recordings(each, split) for name, each in (("speech", speech), ("noise", noise))}
     others = {name: found for name, found in streams.items() if found}

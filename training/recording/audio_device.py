@@ -50,7 +50,7 @@ def _quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
-class Microphone:
+class RecordingMicrophone:
     """An open microphone, as a context; None is the default one. Raises TrainingError if there is none."""
 
     def __init__(self, device: str | None = None) -> None:

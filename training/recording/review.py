@@ -21,15 +21,15 @@ from training.dsp import endpointing
 from training.dsp.endpointing import Stretch
 from training.recording.keyboard import END, Keys
 from training.recording.terminal_view import picture
-from training.utils.atomic_write import whole
+from training.utils.atomic_write import atomic_write
 from training.utils.errors import TrainingError
 
-MANIFEST = "review.jsonl"
+REVIEW_MANIFEST = "review.jsonl"
 LONGEST_WORD = 1.6  # s; of a clip in which somebody talks on and on, so much before its end
 NEGATIVE_SECONDS = 2.0  # what made it fire, and a little of what came before
 NUDGE = round(0.05 * SAMPLE_RATE)
 SHORTEST = round(0.15 * SAMPLE_RATE)
-HELP = (
+REVIEW_KEYS = (
     "y: it is the word   n: it is not   s: skip   u: undo   p: play what would be kept   a: play all\n"
     "b B: begin earlier, later   e E: end earlier, later   q: quit"
 )
@@ -37,7 +37,7 @@ FOLDERS = {"y": "positives", "n": "negatives"}
 
 
 @dataclass(frozen=True)
-class Clip:
+class KeptClip:
     """A recording that the daemon kept. about: what its JSON file says."""
 
     path: Path
@@ -63,7 +63,7 @@ class Clip:
         return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
 
 
-def find(folder: Path, word: str | None = None) -> list[Clip]:
+def find(folder: Path, word: str | None = None) -> list[KeptClip]:
     """The clips of a folder, oldest first; of one word, if it is given. Raises TrainingError if there is none."""
     if not folder.is_dir():
         raise TrainingError(f"{folder}: no such folder")
@@ -78,14 +78,14 @@ def find(folder: Path, word: str | None = None) -> list[Clip]:
                 about = {}
         about = about if isinstance(about, dict) else {}
         if word is None or about.get("word", word) == word:
-            clips.append(Clip(path, about))
+            clips.append(KeptClip(path, about))
     if not clips:
         raise TrainingError(f"{folder}: no clips in it" + (f" of {word!r}" if word else ""))
     return clips
 
 
 def cuts(samples: Int16Array, decided: int) -> dict[str, Stretch]:
-    """What would be kept of a clip as the word (y), and as what is not the word (n). decided: see `Clip`."""
+    """What would be kept of a clip as the word (y), and as what is not the word (n). decided: see `KeptClip`."""
 
     def before(seconds: float) -> Stretch:
         return Stretch(max(0, decided - round(seconds * SAMPLE_RATE)), decided)
@@ -96,13 +96,13 @@ def cuts(samples: Int16Array, decided: int) -> dict[str, Stretch]:
     }
 
 
-class Answers:
+class ReviewAnswers:
     """What was answered so far, on disk: the recordings and a manifest with one line an answer."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._entries: list[dict[str, Any]] = []
-        manifest = path / MANIFEST
+        manifest = path / REVIEW_MANIFEST
         if manifest.exists():
             for number, line in enumerate(manifest.read_text().splitlines(), 1):
                 try:
@@ -112,7 +112,7 @@ class Answers:
                     raise TrainingError(f"{manifest}, line {number}: not an entry of a manifest") from None
                 self._entries.append(entry | known)
 
-    def has(self, clip: Clip) -> bool:
+    def has(self, clip: KeptClip) -> bool:
         """Whether it was answered."""
         return any(entry["clip"] == clip.path.name for entry in self._entries)
 
@@ -120,12 +120,12 @@ class Answers:
         """How many answers of this kind there are."""
         return sum(entry["answer"] == answer for entry in self._entries)
 
-    def add(self, clip: Clip, answer: str, samples: Int16Array, cut: Stretch) -> Path:
+    def add(self, clip: KeptClip, answer: str, samples: Int16Array, cut: Stretch) -> Path:
         """Write what is kept of the clip, and the answer."""
         name = f"{FOLDERS[answer]}/{clip.path.stem}.flac"
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path) as partial:
+        with atomic_write(path) as partial:
             soundfile.write(partial, cut.of(samples), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
         cut_seconds = [round(cut.start / SAMPLE_RATE, 3), round(cut.end / SAMPLE_RATE, 3)]
         entry = {"clip": clip.path.name, "answer": answer, "file": name, "cut": cut_seconds}
@@ -133,7 +133,7 @@ class Answers:
         self._store()
         return path
 
-    def undo(self, clip: Clip) -> None:
+    def undo(self, clip: KeptClip) -> None:
         """Take the answer of a clip back, and what was written for it."""
         for entry in [entry for entry in self._entries if entry["clip"] == clip.path.name]:
             (self.path / f"{FOLDERS.get(entry['answer'], 'positives')}/{clip.path.stem}.flac").unlink(missing_ok=True)
@@ -143,7 +143,7 @@ class Answers:
     def _store(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in self._entries)
-        with whole(self.path / MANIFEST) as partial:
+        with atomic_write(self.path / REVIEW_MANIFEST) as partial:
             partial.write_text(text)
 
 
@@ -155,7 +155,7 @@ class Review:
 
     def __init__(
         self,
-        answers: Answers,
+        answers: ReviewAnswers,
         keys: Keys,
         say: Callable[[str], None],
         play: Callable[[Int16Array], None],
@@ -166,12 +166,12 @@ class Review:
         self._width, self._by_itself = width, by_itself
         self._silent = False  # there is no loudspeaker
 
-    def run(self, clips: Sequence[Clip]) -> None:
+    def run(self, clips: Sequence[KeptClip]) -> None:
         """Ask about every clip that has no answer yet, until all have one or the person quits."""
         todo = [clip for clip in clips if not self._answers.has(clip)]
         if len(todo) < len(clips):
             self._say(f"{len(clips) - len(todo)} of {len(clips)} clips have an answer already.")
-        self._say(HELP)
+        self._say(REVIEW_KEYS)
         number = 0
         while number < len(todo):
             clip = todo[number]
@@ -194,7 +194,7 @@ class Review:
                 continue
             number += 1
 
-    def _ask(self, clip: Clip, samples: Int16Array) -> str:
+    def _ask(self, clip: KeptClip, samples: Int16Array) -> str:
         chosen = cuts(samples, clip.decided(len(samples)))
         said = chosen["y"]
         self._say(picture(samples, self._width, (said.start, said.end)))

@@ -17,19 +17,21 @@ import soundfile
 
 from model.frontend import SAMPLE_RATE
 from training.corpora.corpus import Int16Array
-from training.corpora.exclude_word import says
+from training.corpora.exclude_word import says_word
 from training.recording.keyboard import END, Keys
-from training.recording.takes import Listening, Prompt, Take, judge, meter, text_of
-from training.utils.atomic_write import whole
+from training.recording.takes import Prompt, Take, TakeEnd, judge, meter, text_of
+from training.utils.atomic_write import atomic_write
 from training.utils.errors import TrainingError
 
-MANIFEST = "recordings.jsonl"
+RECORDING_MANIFEST = "recordings.jsonl"
 TRANSCRIPTS = "transcripts.txt"
 SETTLE_SECONDS = 0.15  # the key's own click
-HELP = "Enter records. While recording, Enter ends a take; else it ends by itself. q quits; all that was kept stays."
+SESSION_KEYS = (
+    "Enter records. While recording, Enter ends a take; else it ends by itself. q quits; all that was kept stays."
+)
 
 
-class Source(Protocol):
+class BlockSource(Protocol):
     """What is recorded from."""
 
     name: str
@@ -41,7 +43,7 @@ class Source(Protocol):
         """The next short block."""
 
 
-class Folder:
+class RecordingFolder:
     """Recordings of one word on disk, and of what is not the word, and the manifest beside them.
 
     Raises TrainingError for a manifest that is damaged, or that lists recordings of another word.
@@ -50,7 +52,7 @@ class Folder:
     def __init__(self, path: Path, word: str) -> None:
         self.path, self.word = path, word
         self._done: dict[str, dict[str, Any]] = {}
-        manifest = path / MANIFEST
+        manifest = path / RECORDING_MANIFEST
         if manifest.exists():
             for number, line in enumerate(manifest.read_text().splitlines(), 1):
                 try:
@@ -67,7 +69,7 @@ class Folder:
         """Whether this was recorded already, and is still there; not if the word was read in what is not the word."""
         name = self.name(prompt)
         text = text_of(self._done.get(name, {}).get("ask", ""))
-        return name in self._done and (self.path / name).exists() and not (text and says(text, self.word))
+        return name in self._done and (self.path / name).exists() and not (text and says_word(text, self.word))
 
     @staticmethod
     def name(prompt: Prompt) -> str:
@@ -79,7 +81,7 @@ class Folder:
         name = self.name(prompt)
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path) as partial:
+        with atomic_write(path) as partial:
             soundfile.write(partial, take.samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
         self._done[name] = {
             "file": name,
@@ -95,7 +97,7 @@ class Folder:
             self._write_texts(path.parent / TRANSCRIPTS)
         # last: a recording that an interruption left without its text is asked for again
         text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in self._done.values())
-        with whole(self.path / MANIFEST) as partial:
+        with atomic_write(self.path / RECORDING_MANIFEST) as partial:
             partial.write_text(text)
         return path
 
@@ -110,17 +112,17 @@ class Folder:
         before = path.read_text("utf-8", "surrogateescape").splitlines() if path.exists() else []
         lines = [line for line in before if line.partition("\t")[0] not in texts]
         lines += [f"{name}\t{text}" for name, text in texts.items() if text]
-        with whole(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text("".join(f"{line}\n" for line in lines), "utf-8", "surrogateescape")
 
 
-class Session:
+class RecordingSession:
     """One sitting. say: shows a line; show: shows what the next such text replaces (the meter)."""
 
     def __init__(
         self,
-        folder: Folder,
-        source: Source,
+        folder: RecordingFolder,
+        source: BlockSource,
         keys: Keys,
         say: Callable[[str], None],
         show: Callable[[str], None],
@@ -134,7 +136,7 @@ class Session:
         todo = [prompt for prompt in asked if not self._folder.has(prompt)]
         if len(todo) < len(asked):
             self._say(f"{len(asked) - len(todo)} of {len(asked)} recordings are in {self._folder.path} already.")
-        self._say(HELP)
+        self._say(SESSION_KEYS)
         kept = 0
         for prompt in todo:
             number = asked.index(prompt) + 1
@@ -183,7 +185,7 @@ class Session:
             return {"\n": first, "k": "keep", "r": "again", "s": "skipped"}.get(key, "quit")
 
     def _record(self, prompt: Prompt) -> Int16Array:
-        listening = Listening()
+        listening = TakeEnd()
         self._source.forget()
         limit, settled = round(prompt.limit * SAMPLE_RATE), round(SETTLE_SECONDS * SAMPLE_RATE)
         heard = 0

@@ -9,7 +9,7 @@ import numpy as np
 
 from model.frontend import FULL_SCALE, SAMPLE_RATE
 from training.corpora.corpus import Int16Array, active_level
-from training.corpora.exclude_word import says
+from training.corpora.exclude_word import says_word
 from training.dsp import endpointing
 
 Kind = Literal["positives", "negatives", "backgrounds"]
@@ -17,11 +17,11 @@ Kind = Literal["positives", "negatives", "backgrounds"]
 WORD_SECONDS = 5.0  # a take of the word ends by itself after so long at the latest
 SPEECH_SECONDS = 8.0  # of other speech: below the 10 s of a training example
 ROOM_SECONDS = 12.0  # of the room: above them
-PAUSE_SECONDS = 0.8  # of quiet after the word: it is over
+TAKE_PAUSE_SECONDS = 0.8  # of quiet after the word: it is over
 LONGEST_WORD, SHORTEST_WORD = 2.5, 0.2  # seconds
 LEAST_DBFS = -45.0  # of speech
-CLIPPED = 3  # samples in a row at full scale
-LEAST_ROOM = 1.0  # s of a recording from which the level of the room is taken
+CLIPPED_RUN = 3  # samples in a row at full scale
+LEAST_SECONDS_BEFORE_END = 1.0  # s of a recording from which the level of the room is taken
 
 MANNERS = (
     ("normally", "as you would say it to somebody beside you"),
@@ -42,7 +42,7 @@ SENTENCES = (
     "What are you doing this evening? I might cook something with rice.",
     "Seven, twelve, thirty-one, four hundred and eighty, nineteen ninety-five.",
 )
-SPARE = (  # for those that say the word
+SPARE_SENTENCES = (  # for those that say the word
     "The dog barked at a stranger, so we went for a walk along the river instead.",
     "Please put two pounds of apples and a fresh loaf on the shopping list.",
     "It rained through most of July, and both bicycles are still covered in mud.",
@@ -84,8 +84,8 @@ def other_speech(word: str) -> list[str]:
     A spare sentence takes the place of one that says the word, so that the numbers of the others stay.
     """
     talk = f'Talk about anything for eight seconds, without "{word}", in your own language if it is not English.'
-    spare = (READ + sentence for sentence in SPARE if not says(sentence, word))
-    return [next(spare, talk) if says(sentence, word) else READ + sentence for sentence in SENTENCES] + [talk]
+    spare = (READ + sentence for sentence in SPARE_SENTENCES if not says_word(sentence, word))
+    return [next(spare, talk) if says_word(sentence, word) else READ + sentence for sentence in SENTENCES] + [talk]
 
 
 def prompts(word: str, words: int, speech: int, rooms: int) -> list[Prompt]:
@@ -122,9 +122,9 @@ def judge(kind: Kind, samples: Int16Array) -> Take:
     if not len(samples) or not np.any(samples):
         return Take(samples, -100.0, ("Nothing came from the microphone: is it muted?",), heard=False)
     kept, wrong = samples, []
-    spoken = endpointing.stretches(samples)
+    spoken = endpointing.speech_stretches(samples)
     if kind == "positives":
-        place = endpointing.word(samples)
+        place = endpointing.find_word(samples)
         if place is None:
             return Take(samples, active_level(samples), ("Nothing was heard that stands out from the room.",), False)
         kept = place.of(samples)
@@ -155,11 +155,11 @@ def judge(kind: Kind, samples: Int16Array) -> Take:
 def clipped(samples: Int16Array) -> bool:
     """Whether three samples in a row stand at full scale."""
     at_limit = np.abs(samples.astype(np.int32)) >= FULL_SCALE - 2
-    runs = np.convolve(at_limit, np.ones(CLIPPED, int), "valid") if len(samples) >= CLIPPED else np.zeros(1)
-    return bool(np.any(runs == CLIPPED))
+    runs = np.convolve(at_limit, np.ones(CLIPPED_RUN, int), "valid") if len(samples) >= CLIPPED_RUN else np.zeros(1)
+    return bool(np.any(runs == CLIPPED_RUN))
 
 
-class Listening:
+class TakeEnd:
     """Follows a take of the word, block by block, and tells when it is over: speech was heard, then quiet."""
 
     def __init__(self) -> None:
@@ -169,10 +169,10 @@ class Listening:
         """Whether the take can end here."""
         self._blocks.append(block)
         samples = self.samples
-        if len(samples) < LEAST_ROOM * SAMPLE_RATE:
+        if len(samples) < LEAST_SECONDS_BEFORE_END * SAMPLE_RATE:
             return False
-        found = endpointing.stretches(samples)
-        return bool(found) and len(samples) - found[-1].end > PAUSE_SECONDS * SAMPLE_RATE
+        found = endpointing.speech_stretches(samples)
+        return bool(found) and len(samples) - found[-1].end > TAKE_PAUSE_SECONDS * SAMPLE_RATE
 
     @property
     def samples(self) -> Int16Array:

@@ -18,7 +18,7 @@ RANGE_DB = 45.0  # from the lightest shade to the darkest
 BIN_HZ = SAMPLE_RATE / 200
 
 
-class Screen:
+class TerminalScreen:
     """Standard output. On a terminal the shown line is replaced; elsewhere only what is said appears."""
 
     def __init__(self, stream: TextIO | None = None) -> None:

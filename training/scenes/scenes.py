@@ -44,7 +44,7 @@ class Labels(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class SceneRecipe:
     """What is drawn, from which range; probabilities lie between 0 and 1."""
 
     scene_seconds: Range = (4.0, 12.0)
@@ -95,7 +95,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Material:
+class SceneMaterial:
     """Clips of one split and where their samples lie."""
 
     positives: Corpus
@@ -195,7 +195,7 @@ class Scenes:
     """
 
     def __init__(
-        self, material: Material, recipe: Recipe, coloured: Sequence[FloatArray], rng: np.random.Generator
+        self, material: SceneMaterial, recipe: SceneRecipe, coloured: Sequence[FloatArray], rng: np.random.Generator
     ) -> None:
         self._material = material
         self._recipe = recipe

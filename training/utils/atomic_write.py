@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Where to write meanwhile, beside the file; it takes the file's place at the end, and is removed on an error."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")  # two processes may write the same file
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from training.utils.errors import TrainingError
 
 
-def files_below(folder: Path) -> list[Path]:
+def find_files(folder: Path) -> list[Path]:
     """Every file below the folder, sorted. A folder that lies within itself, by a link, is seen once.
 
     Raises TrainingError for a folder that is not there or may not be read.

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from training.utils.atomic_write import whole
+from training.utils.atomic_write import atomic_write
 
 
-class Notes:
+class ResultCache:
     """folder: where the file lies; title: the beginning of its name; subject: what decides the results."""
 
     def __init__(self, folder: Path, title: str, subject: Iterable[bytes]) -> None:
@@ -39,5 +39,5 @@ class Notes:
         """Write a result, as JSON holds it."""
         self._known[step] = result
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(self.path) as partial:
+        with atomic_write(self.path) as partial:
             partial.write_text(json.dumps(self._known) + "\n")

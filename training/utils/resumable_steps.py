@@ -16,9 +16,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from training.utils.atomic_write import whole
+from training.utils.atomic_write import atomic_write
 from training.utils.errors import TrainingError
-from training.utils.find_files import files_below
+from training.utils.find_files import find_files
 from training.utils.progress import Journey, duration
 
 Result = dict[str, Any]
@@ -28,13 +28,13 @@ def stamp(paths: Iterable[Path]) -> str:
     """What changes when a file in these folders, or one of these files, does."""
     lines = []
     for path in paths:
-        for file in [path] if path.is_file() else files_below(path):
+        for file in [path] if path.is_file() else find_files(path):
             status = file.stat()
             lines.append(f"{file} {status.st_size} {status.st_mtime_ns}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
-class Steps:
+class ResumableSteps:
     """The steps of one command, in a folder. expected: seconds that each may take, in their order."""
 
     def __init__(self, folder: Path, expected: Mapping[str, float]) -> None:
@@ -90,5 +90,5 @@ def _read(mark: Path) -> Result:
 
 
 def _write(mark: Path, content: Result) -> None:
-    with whole(mark) as partial:
+    with atomic_write(mark) as partial:
         partial.write_text(json.dumps(content, indent=1), encoding="utf-8")

@@ -45,7 +45,7 @@ class Voice:
 
 
 @dataclass(frozen=True)
-class Utterance:
+class SpokenText:
     """What is to be said, by whom, how. rate: factor on the engine's normal one; pitch: -1 (low) to 1 (high).
 
     Kokoro's voices have their pitch; there it says with which melody the text ends.
@@ -101,7 +101,7 @@ def shares(voices: Sequence[Voice]) -> dict[str, float]:
     return {engine: weights[engine] / total for engine in engines}
 
 
-def command(utterance: Utterance, path: Path) -> tuple[list[str], str]:
+def command(utterance: SpokenText, path: Path) -> tuple[list[str], str]:
     """What makes the engine write the utterance to a WAV file, and what it reads on its standard input.
 
     Raises TrainingError for a voice that espeak-ng does not have: it would speak with its default one instead.
@@ -181,7 +181,7 @@ def _kokoro_voices(folder: Path | None) -> Iterator[Voice]:
         yield from (Voice("kokoro", name) for name in kokoro.voices(named))
 
 
-def _espeak(utterance: Utterance, path: Path) -> tuple[list[str], str]:
+def _espeak(utterance: SpokenText, path: Path) -> tuple[list[str], str]:
     check_espeak_voice(utterance.voice.name)
     words_per_minute = round(165 * utterance.rate)
     pitch = round(50 + 40 * utterance.pitch)
@@ -189,14 +189,14 @@ def _espeak(utterance: Utterance, path: Path) -> tuple[list[str], str]:
     return ["espeak-ng", *options, "--", utterance.phones or utterance.text], ""
 
 
-def _flite(utterance: Utterance, path: Path) -> tuple[list[str], str]:
+def _flite(utterance: SpokenText, path: Path) -> tuple[list[str], str]:
     pitch = _FLITE_PITCH.get(utterance.voice.name, 120) * 2 ** (0.35 * utterance.pitch)
     options = ["--setf", f"duration_stretch={1 / utterance.rate:.3f}", "--setf", f"int_f0_target_mean={pitch:.0f}"]
     said = ["-p", utterance.phones] if utterance.phones else ["-t", utterance.text]
     return ["flite", "-voice", utterance.voice.name, *options, *said, "-o", str(path)], ""
 
 
-def _festival(utterance: Utterance, path: Path) -> tuple[list[str], str]:
+def _festival(utterance: SpokenText, path: Path) -> tuple[list[str], str]:
     text = path.with_suffix(".txt")
     text.write_text(utterance.text)
     stretch = f"(Parameter.set 'Duration_Stretch {1 / utterance.rate:.3f})"
@@ -204,7 +204,7 @@ def _festival(utterance: Utterance, path: Path) -> tuple[list[str], str]:
     return ["text2wave", *options], ""
 
 
-def _piper(utterance: Utterance, path: Path) -> tuple[list[str], str]:
+def _piper(utterance: SpokenText, path: Path) -> tuple[list[str], str]:
     # with underscores, and the text on standard input: so both its older and its newer program take it
     model, many, speaker = utterance.voice.name.partition(".onnx#")
     options = ["--model", f"{model}.onnx", "--speaker", speaker] if many else ["--model", model]
@@ -212,7 +212,7 @@ def _piper(utterance: Utterance, path: Path) -> tuple[list[str], str]:
     return ["piper", *options], utterance.text + "\n"
 
 
-_COMMANDS: dict[str, Callable[[Utterance, Path], tuple[list[str], str]]] = {
+_COMMANDS: dict[str, Callable[[SpokenText, Path], tuple[list[str], str]]] = {
     "espeak-ng": _espeak,
     "flite": _flite,
     "festival": _festival,

@@ -20,7 +20,7 @@ from training.dsp.wsola import retime
 from training.utils.errors import TrainingError
 
 _KEEP = (0.55, 0.8, 1.0)  # share of its phones that an utterance leaves as they are; one of these
-_PIECE = (0.06, 0.2)  # s, a stretch with a pace of its own
+_VARIANT_PIECE = (0.06, 0.2)  # s, a stretch with a pace of its own
 _PACES = 0.3  # standard deviation of the logarithm of a stretch's pace
 _SHIFT = 0.15  # how often the stress lies elsewhere
 _ENDS = ("", "", "?", "!", ",")  # each has a melody of its own
@@ -153,7 +153,7 @@ def uneven(samples: FloatArray, rate: int, rng: np.random.Generator) -> tuple[Fl
     """
     common = gcd(rate, SAMPLE_RATE)
     sound: DoubleArray = resample_poly(np.asarray(samples, np.float64), SAMPLE_RATE // common, rate // common)
-    least, most = (seconds * SAMPLE_RATE for seconds in _PIECE)
+    least, most = (seconds * SAMPLE_RATE for seconds in _VARIANT_PIECE)
     edges = [0.0]
     while edges[-1] + most < len(sound):
         edges.append(edges[-1] + float(rng.uniform(least, most)))

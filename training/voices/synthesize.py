@@ -20,15 +20,15 @@ import soundfile
 from tqdm import tqdm
 
 from model.frontend import FloatArray
-from training.utils.atomic_write import whole
+from training.utils.atomic_write import atomic_write
 from training.utils.errors import TrainingError
 from training.utils.progress import bar
 from training.voices import kokoro
-from training.voices.engines import Utterance, Voice, command, people, shares
+from training.voices.engines import SpokenText, Voice, command, people, shares
 from training.voices.near_words import near_texts, word_list
 from training.voices.pronunciation_variants import ENGINES, articulate, uneven
 
-MANIFEST = "manifest.jsonl"
+SPEECH_MANIFEST = "manifest.jsonl"
 ORDER = ".order.jsonl"  # what is to be said, a line a file, from before the first one is spoken
 MIN_SECONDS, MAX_SECONDS = 0.15, 9.0
 TRIM_DB = -40.0  # below the clip's loudest 10 ms: silence
@@ -50,7 +50,7 @@ def trim(samples: FloatArray, rate: int) -> FloatArray:
     return samples[loud[0] * hop : (loud[-1] + 1) * hop]
 
 
-def speak(utterance: Utterance) -> tuple[FloatArray, int]:
+def speak(utterance: SpokenText) -> tuple[FloatArray, int]:
     """Samples (-1 to 1, trimmed) and their rate in Hz. Raises TrainingError with the engine's own words."""
     samples, rate = _spoken(utterance)
     clip = trim(samples, rate)
@@ -59,7 +59,7 @@ def speak(utterance: Utterance) -> tuple[FloatArray, int]:
     return clip, rate
 
 
-def _spoken(utterance: Utterance) -> tuple[FloatArray, int]:
+def _spoken(utterance: SpokenText) -> tuple[FloatArray, int]:
     if utterance.voice.engine == "kokoro":
         return kokoro.say(utterance.voice.name, utterance.text, utterance.rate, utterance.pitch)
     with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +73,7 @@ def _spoken(utterance: Utterance) -> tuple[FloatArray, int]:
     return samples[:, 0], rate
 
 
-def draw(texts: Sequence[str], voices: Sequence[Voice], count: int, rng: np.random.Generator) -> list[Utterance]:
+def draw(texts: Sequence[str], voices: Sequence[Voice], count: int, rng: np.random.Generator) -> list[SpokenText]:
     """`count` utterances: a text, an engine, one of its voices, a rate and a pitch, each drawn at random.
 
     Engines with few but natural voices get more than their share of voices (`engines.shares`).
@@ -89,11 +89,11 @@ def draw(texts: Sequence[str], voices: Sequence[Voice], count: int, rng: np.rand
         voice = by_engine[engine][rng.integers(len(by_engine[engine]))]
         rate = float(np.exp(rng.uniform(np.log(0.75), np.log(1.35))))
         text = texts[int(rng.integers(len(texts)))]
-        utterances.append(Utterance(text, voice, round(rate, 3), round(float(rng.uniform(-1, 1)), 3)))
+        utterances.append(SpokenText(text, voice, round(rate, 3), round(float(rng.uniform(-1, 1)), 3)))
     return utterances
 
 
-def vary(utterances: Sequence[Utterance], rng: np.random.Generator, phones: float, paces: float) -> list[Utterance]:
+def vary(utterances: Sequence[SpokenText], rng: np.random.Generator, phones: float, paces: float) -> list[SpokenText]:
     """A share `phones` of them articulated as other people might, a share `paces` at a pace that changes.
 
     Each share is drawn at random; those articulated are most of those with a pace of their own, or the other way round.
@@ -110,7 +110,9 @@ def vary(utterances: Sequence[Utterance], rng: np.random.Generator, phones: floa
     return varied
 
 
-def speak_all(utterances: Sequence[Utterance], folder: Path, title: str, part: tuple[float, float] = (0.0, 1.0)) -> int:
+def speak_all(
+    utterances: Sequence[SpokenText], folder: Path, title: str, part: tuple[float, float] = (0.0, 1.0)
+) -> int:
     """Write each utterance as a FLAC file and the manifest; what is there already is kept. Returns how many failed.
 
     Files are numbered in the order given, so an interrupted run goes on where it stopped. Raises TrainingError if the
@@ -119,7 +121,7 @@ def speak_all(utterances: Sequence[Utterance], folder: Path, title: str, part: t
     folder.mkdir(parents=True, exist_ok=True)
     _order(utterances, folder)
 
-    def one(item: tuple[int, Utterance]) -> str | None:
+    def one(item: tuple[int, SpokenText]) -> str | None:
         number, utterance = item
         path = folder / f"{number:05d}.flac"
         if path.exists():
@@ -131,7 +133,7 @@ def speak_all(utterances: Sequence[Utterance], folder: Path, title: str, part: t
         seconds = len(samples) / rate
         if not MIN_SECONDS <= seconds <= MAX_SECONDS:
             return f"{utterance.voice.name} took {seconds:.2f} s for {utterance.text!r}"
-        with whole(path) as partial:
+        with atomic_write(path) as partial:
             soundfile.write(partial, samples, rate, format="FLAC", subtype="PCM_16")
         return None
 
@@ -141,7 +143,7 @@ def speak_all(utterances: Sequence[Utterance], folder: Path, title: str, part: t
             for failure in bar(pool.map(one, enumerate(utterances)), title, "clip", len(utterances), part)
             if failure
         ]
-    with (folder / MANIFEST).open("w") as manifest:
+    with (folder / SPEECH_MANIFEST).open("w") as manifest:
         for number, utterance in enumerate(utterances):
             file = f"{number:05d}.flac"
             if (folder / file).exists():
@@ -156,7 +158,7 @@ def sentences(words: Sequence[str], count: int, rng: np.random.Generator) -> lis
     return [" ".join(rng.choice(words, size=int(rng.integers(3, 10)))) for _ in range(count)]
 
 
-def _order(utterances: Sequence[Utterance], folder: Path) -> None:
+def _order(utterances: Sequence[SpokenText], folder: Path) -> None:
     """Note what shall be said, unless something else was said here already."""
     note = folder / ORDER
     lines = [json.dumps(asdict(utterance)) for utterance in utterances]
@@ -164,14 +166,14 @@ def _order(utterances: Sequence[Utterance], folder: Path) -> None:
     for path in folder.glob("[0-9]" * 5 + ".flac"):
         if (number := int(path.stem)) >= len(lines) or lines[number : number + 1] != before[number : number + 1]:
             raise TrainingError(f"{path}: here something else was said before; remove {folder}, or name another folder")
-    with whole(note) as partial:
+    with atomic_write(note) as partial:
         partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def _said(folder: Path, count: int) -> list[str]:
     """By the manifest what was said, as in the note, which older folders lack."""
     said = [""] * count
-    manifest = folder / MANIFEST
+    manifest = folder / SPEECH_MANIFEST
     for line in manifest.read_text(encoding="utf-8").splitlines() if manifest.exists() else []:
         entry = json.loads(line)
         if (number := int(entry.pop("file").partition(".")[0])) < count:

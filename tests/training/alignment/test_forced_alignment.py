@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import ROOT
-from training.alignment.forced_alignment import fill, in_processes
+from training.alignment.forced_alignment import fill_cache, in_processes
 
 
 def work(log: Path, task: int) -> int:
@@ -27,7 +27,9 @@ def work(log: Path, task: int) -> int:
 
 
 def train(folder: Path, log: Path, jobs: int) -> None:
-    fill({folder / f"{number}.json": number for number in range(8)}, partial(work, log), jobs, "squares", "number")
+    fill_cache(
+        {folder / f"{number}.json": number for number in range(8)}, partial(work, log), jobs, "squares", "number"
+    )
 
 
 def test_two_trainings_that_share_a_cache_share_the_work(tmp_path, capfd) -> None:

@@ -10,7 +10,7 @@ import soundfile
 
 pytest.importorskip("pocketsphinx", reason="PocketSphinx, the extra [align], is not installed")
 
-from training.alignment.phone_targets import NAMES, SILENT, spoken_texts, track, tracks
+from training.alignment.phone_targets import NAMES, SILENT, phone_track, phone_tracks, spoken_texts
 from training.learning.scene_batches import Folders
 
 
@@ -32,7 +32,7 @@ def spoken(tmp_path_factory):
 def test_the_phones_of_a_word_are_found_in_their_order_and_remembered(spoken, tmp_path) -> None:
     texts = spoken_texts(spoken)
     assert sorted(texts.values()) == ["activate", "computer", "qwzzlfrp"]
-    found = tracks(texts, tmp_path, 1)
+    found = phone_tracks(texts, tmp_path, 1)
     assert len(found) == 2, "the word that nobody knows has no phones"
     phones = found[str(spoken / "1.wav")]
     names = [NAMES[phone] for phone in phones[:, 0] if phone != SILENT]
@@ -41,13 +41,13 @@ def test_the_phones_of_a_word_are_found_in_their_order_and_remembered(spoken, tm
     assert (phones[1:, 1] >= phones[:-1, 2]).all()
     (cached,) = tmp_path.glob("phones-*.json")
     before = cached.stat().st_mtime_ns
-    np.testing.assert_array_equal(tracks(texts, tmp_path, 1)[str(spoken / "1.wav")], phones)
+    np.testing.assert_array_equal(phone_tracks(texts, tmp_path, 1)[str(spoken / "1.wav")], phones)
     assert cached.stat().st_mtime_ns == before
 
 
 def test_padding_is_taken_off_and_nothing_lies_outside_the_recording() -> None:
     words = [[["SIL", 0, 25, 0]], [["AE", 25, 5, 0], ["+NSN+", 30, 10, 0]], [["T", 40, 90, 0]]]
-    assert track(words, length=44_100, padding=8820) == [
+    assert phone_track(words, length=44_100, padding=8820) == [
         (SILENT, 0, 2205),
         (NAMES.index("AE"), 2205, 4410),
         (SILENT, 4410, 8820),

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from training.alignment.phone_targets import texts
+from training.alignment.phone_targets import known_texts
 from training.corpora import corpus
 from training.corpora.corpus import active_level, split_of, to_int16
-from training.corpora.exclude_word import without
+from training.corpora.exclude_word import exclude_word
 from training.corpora.transcripts import transcripts
 from training.utils.errors import TrainingError
-from training.utils.find_files import files_below
+from training.utils.find_files import find_files
 
 
 def tone(seconds: float, rate: int, channels: int = 1, amplitude: float = 0.3) -> np.ndarray:
@@ -102,7 +102,7 @@ def test_what_was_decoded_serves_whatever_the_folder_is_called_next_time(tmp_pat
     assert [clip.group for clip in loaded.clips] == ["talk/ann", "talk/bob"]
     for clip in loaded.clips:
         np.testing.assert_array_equal(loaded[clip], corpus.read(Path(clip.path)))
-    kept = without(loaded, texts([loaded]), ["computer"])
+    kept = exclude_word(loaded, known_texts([loaded]), ["computer"])
     assert [clip.path for clip in kept.clips] == [str(talk / "bob.wav")]
 
 
@@ -219,7 +219,7 @@ def test_folders_that_are_links_are_searched_too_and_a_circle_is_not(tmp_path) -
     (talk / "gone.wav").symlink_to(tmp_path / "nowhere")
     found = talk / "ann" / "1.wav"
     assert (found, "talk/ann") in corpus.find(talk)
-    assert files_below(talk)[0] == found
+    assert find_files(talk)[0] == found
     assert (found, "talk/ann", "hello there") in list(transcripts(talk))
     (talk / "ann").unlink()
     (talk / "talk").symlink_to(talk)

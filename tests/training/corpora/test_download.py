@@ -10,7 +10,7 @@ import pytest
 import soundfile as sf
 
 from training.corpora.corpus import load
-from training.corpora.download_debian import PACKAGES, Line, Package, chosen, fetch, write
+from training.corpora.download_debian import PACKAGES, Package, SpokenLine, chosen, fetch, write
 from training.corpora.transcripts import transcripts
 from training.utils.errors import TrainingError
 
@@ -41,7 +41,11 @@ def test_warzone_gets_the_texts_that_its_list_of_sounds_remarks(tmp_path) -> Non
 
 def test_what_is_written_is_what_the_training_reads(tmp_path) -> None:
     tone = np.sin(np.arange(11_025) / 20).astype(np.float32) / 2
-    lines = [Line("a", tone, 11_025, "Tell me\tabout it"), Line("b", tone, 16_000), Line("short", tone[:900], 11_025)]
+    lines = [
+        SpokenLine("a", tone, 11_025, "Tell me\tabout it"),
+        SpokenLine("b", tone, 16_000),
+        SpokenLine("short", tone[:900], 11_025),
+    ]
     assert write(iter(lines), tmp_path, "lines") == 2
     corpus = load([tmp_path], tmp_path / "cache", "speech")
     assert {Path(clip.path).stem: round(clip.length / 44_100, 1) for clip in corpus.clips} == {"a": 1.0, "b": 0.7}

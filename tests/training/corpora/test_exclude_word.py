@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from training.corpora.exclude_word import says
+from training.corpora.exclude_word import says_word
 from training.learning.scene_batches import Folders
 from training.measuring.recordings_from_options import load_recordings
 
@@ -36,7 +36,7 @@ def speech(tmp_path) -> Path:
     ],
 )
 def test_a_text_holds_a_word_where_one_of_its_words_begins_with_it(text, word, held) -> None:
-    assert says(text, word) is held
+    assert says_word(text, word) is held
 
 
 def test_training_leaves_out_the_speech_that_says_the_word(speech, tmp_path, capsys) -> None:

@@ -12,7 +12,7 @@ from tests.training.scenes.test_scenes import QUIET
 from training.corpora import corpus
 from training.corpora.room_tone import LONGEST_SECONDS, PER_FOLDER, SHORTEST_SECONDS, looped, quietest, room_tones
 from training.learning.scene_batches import Folders
-from training.scenes.scenes import Recipe, Scenes, colours
+from training.scenes.scenes import SceneRecipe, Scenes, colours
 
 RATE = 44_100
 
@@ -136,7 +136,7 @@ def test_the_room_is_behind_the_word_and_nowhere_else(folders, share: float, lea
 def test_a_share_of_the_even_noises_are_rooms(folders) -> None:
     material = folders.load("train")
     own = colours(np.random.default_rng(0), seconds=2)
-    row = Scenes(material, replace(Recipe(), room_tone=0.67), own, np.random.default_rng(2))
+    row = Scenes(material, replace(SceneRecipe(), room_tone=0.67), own, np.random.default_rng(2))
     drawn = [row._even() for _ in range(600)]
     rooms = sum(not any(noise is colour for colour in own) for noise in drawn)
     assert rooms / 600 == pytest.approx(0.67, abs=0.06)

@@ -35,14 +35,14 @@ from training.dataset.assignment_functions import (
     load_raw_audio,
     mix_training_example,
 )
-from training.dataset.build import Plan, build, summary, write_problems
-from training.dataset.example import Maker
+from training.dataset.build import BuildPlan, build, summary, write_problems
+from training.dataset.example import ExampleMaker
 from training.dataset.raw_data import load
 from training.dataset.shards import SHARD, Dataset
 from training.dataset.xy_arrays import open_xy, write_xy
 from training.learning import scene_batches
 from training.learning.dataset_batches import epoch_batches, features, stream
-from training.learning.prefetch import Ahead
+from training.learning.prefetch import Prefetch
 from training.scenes import scenes
 from training.utils.errors import TrainingError
 from training.utils.storage import LocalStorage, storage
@@ -61,21 +61,21 @@ def cache(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def plan(raw, cache) -> Plan:
+def plan(raw, cache) -> BuildPlan:
     """70 examples by the assignment's recipe: three shards, of which the last is short."""
     chosen = recipe.load("assignment")
-    return Plan(chosen, load(raw, cache, "all", chosen).material, examples=70, seed=3, split="all")
+    return BuildPlan(chosen, load(raw, cache, "all", chosen).material, examples=70, seed=3, split="all")
 
 
 @pytest.fixture(scope="module")
-def full(raw, cache) -> Plan:
+def full(raw, cache) -> BuildPlan:
     """33 examples of the full recipe, whose shares are raised so that each of them meets everything."""
     chosen = recipe.load("full")
     parts = {
         name: replace(getattr(chosen, name), share=1.0) for name in ("voice", "room", "equaliser", "band", "codec")
     }
     chosen = replace(chosen, **parts)
-    return Plan(chosen, load(raw, cache, "all", chosen).material, examples=33, seed=3, split="all")
+    return BuildPlan(chosen, load(raw, cache, "all", chosen).material, examples=33, seed=3, split="all")
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_the_default_recipe_gives_the_assignments_examples_to_the_last_bit(plan,
     """With the same generator, `mix_training_example` gives the same samples and labels."""
     activates, negatives, backgrounds = load_raw_audio(raw)
     assert len(backgrounds) == 3  # of 10 and of 13 s
-    maker = Maker(plan.recipe, plan.material, seed=3)
+    maker = ExampleMaker(plan.recipe, plan.material, seed=3)
     for number in range(6):
         rng = np.random.default_rng(np.random.SeedSequence([3, number]))
         background = backgrounds[rng.integers(len(backgrounds))]
@@ -155,17 +155,17 @@ def test_the_manifest_says_how_an_example_came_to_be(built, raw) -> None:
 
 
 def test_an_example_depends_on_seed_and_number_alone(full) -> None:
-    maker = Maker(full.recipe, full.material, 3)
+    maker = ExampleMaker(full.recipe, full.material, 3)
     later, first = maker.make(7), maker.make(0)
-    again = Maker(full.recipe, full.material, 3).make(7)
+    again = ExampleMaker(full.recipe, full.material, 3).make(7)
     assert np.array_equal(later.audio, again.audio)
     assert later.record == again.record
     assert not np.array_equal(later.audio, first.audio)
-    assert not np.array_equal(later.audio, Maker(full.recipe, full.material, 4).make(7).audio)
+    assert not np.array_equal(later.audio, ExampleMaker(full.recipe, full.material, 4).make(7).audio)
 
 
 def test_the_full_recipe_draws_everything_within_its_ranges(full) -> None:
-    maker = Maker(full.recipe, full.material, 1)
+    maker = ExampleMaker(full.recipe, full.material, 1)
     wanted = full.recipe.as_dict()
     codecs = set()
     for number in range(10):
@@ -193,7 +193,7 @@ def test_the_background_keeps_its_distance_from_the_voices(raw, cache) -> None:
     """Where nothing speaks, the level is that of the voices less the ratio that was drawn."""
     chosen = replace(recipe.load("full"), voice=None, room=None, equaliser=None, band=None, codec=None)
     chosen = replace(chosen, background=recipe.Background(snr_db=(20.0, 20.0), voice_db=(0.0, 0.0)), positives=(1, 1))
-    maker = Maker(replace(chosen, negatives=(0, 0)), load(raw, cache, "all", chosen).material, 0)
+    maker = ExampleMaker(replace(chosen, negatives=(0, 0)), load(raw, cache, "all", chosen).material, 0)
     for number in range(4):
         example = maker.make(number)
         start, end = (ms * SAMPLE_RATE // 1000 for ms in example.record["clips"][0]["segment_ms"])
@@ -207,7 +207,7 @@ def test_a_long_negative_gives_excerpts(tmp_path, cache) -> None:
     folder = make_raw_data(tmp_path / "raw_data", words=2)
     soundfile.write(folder / "negatives" / "speech.wav", vowel(100, 20, (500.0,)), RATE)
     chosen = recipe.load("full")
-    maker = Maker(chosen, load(folder, cache, "all", chosen).material, 0)
+    maker = ExampleMaker(chosen, load(folder, cache, "all", chosen).material, 0)
     cut = [clip for i in range(12) for clip in maker.make(i).record["clips"] if clip["file"].endswith("speech.wav")]
     assert cut
     for clip in cut:
@@ -256,7 +256,7 @@ def test_a_data_set_is_what_its_description_says(built, plan) -> None:
     assert data.description["recipe"] == plan.recipe.as_dict()
     assert data[69][0].shape == (CLIP,)
     assert isinstance(data.shard(0).audio, np.memmap)
-    maker = Maker(plan.recipe, plan.material, 3)
+    maker = ExampleMaker(plan.recipe, plan.material, 3)
     assert np.array_equal(data[40][0], maker.make(40).audio)
     with pytest.raises(IndexError):
         data[70]
@@ -633,7 +633,7 @@ def test_batches_are_those_of_a_stream_that_begins_with_the_example(short) -> No
             self.at = 0
 
     audio = Dataset(str(short))[5][0]
-    as_heard = scenes.Recipe(vocal_tract=(1.0, 1.0), floor_db=(FLOOR_DB, FLOOR_DB))
+    as_heard = scenes.SceneRecipe(vocal_tract=(1.0, 1.0), floor_db=(FLOOR_DB, FLOOR_DB))
     for scaling in ("log", "relative", "power"):
         row = scene_batches._Row(OneExample(audio), FrontEnd(scaling), as_heard, np.random.default_rng())  # type: ignore[arg-type]
         wanted = np.stack([row.chunk()[0] for _ in range(4)])
@@ -671,7 +671,7 @@ def test_an_epoch_holds_each_example_once_with_its_labels(short) -> None:
 
 def test_another_process_gives_the_same_batches(short, tmp_path) -> None:
     make = partial(stream, str(short), FrontEnd(), 4, 7, 0)
-    here, there = make(), Ahead(make)
+    here, there = make(), Prefetch(make)
     try:
         for _ in range(5):
             ours, theirs = next(here), next(there)
@@ -679,7 +679,7 @@ def test_another_process_gives_the_same_batches(short, tmp_path) -> None:
     finally:
         there.close()
     assert not multiprocessing.active_children()
-    failing = Ahead(partial(stream, str(tmp_path / "none"), FrontEnd(), 4, 7, 0))
+    failing = Prefetch(partial(stream, str(tmp_path / "none"), FrontEnd(), 4, 7, 0))
     with pytest.raises(TrainingError, match="there is no data set"):
         next(failing)
     failing.close()

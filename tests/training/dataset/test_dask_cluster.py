@@ -19,7 +19,7 @@ import pytest
 from tests.support.paths import ROOT
 from tests.support.raw_data import make_raw_data
 from training.dataset import dask_cluster, recipe
-from training.dataset.build import Plan, build, plan_as_dict, plan_from_dict
+from training.dataset.build import BuildPlan, build, plan_as_dict, plan_from_dict
 from training.dataset.raw_data import load
 from training.utils.errors import TrainingError
 
@@ -73,11 +73,11 @@ def workers(tmp_path, scheduler) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 
 @pytest.fixture
-def plan(tmp_path) -> Plan:
+def plan(tmp_path) -> BuildPlan:
     """Five shards."""
     chosen = recipe.load("assignment")
     material = load(make_raw_data(tmp_path / "raw_data"), tmp_path / "cache", "all", chosen).material
-    return Plan(chosen, material, examples=150, seed=2, split="all")
+    return BuildPlan(chosen, material, examples=150, seed=2, split="all")
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.dataset import recipe
-from training.dataset.recipe import Recipe
+from training.dataset.recipe import ExampleRecipe
 from training.utils.errors import TrainingError
 
 GOOD = """\
@@ -22,7 +22,7 @@ voice:
 """
 
 
-def load_text(tmp_path, text: str) -> Recipe:
+def load_text(tmp_path, text: str) -> ExampleRecipe:
     (tmp_path / "mine.yaml").write_text(text)
     return recipe.load(str(tmp_path / "mine.yaml"))
 
@@ -39,7 +39,7 @@ def test_the_default_is_the_assignments_example() -> None:
 
 def test_the_full_one_does_everything() -> None:
     found = recipe.load("full").as_dict()
-    assert set(found) == set(Recipe.__dataclass_fields__)
+    assert set(found) == set(ExampleRecipe.__dataclass_fields__)
 
 
 def test_a_range_may_be_one_number(tmp_path) -> None:
@@ -53,7 +53,7 @@ def test_a_range_may_be_one_number(tmp_path) -> None:
 @pytest.mark.parametrize("name", recipe.names())
 def test_a_recipe_survives_its_own_description(name) -> None:
     found = recipe.load(name)
-    assert Recipe.from_dict(found.as_dict(), "copy") == found
+    assert ExampleRecipe.from_dict(found.as_dict(), "copy") == found
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 pytest.importorskip("scipy", reason="the train extra is not installed")
 
 from model.frontend import SAMPLE_RATE, Samples
-from training.dsp.endpointing import AFTER_SECONDS, BEFORE_SECONDS, Stretch, last_word, said, stretches, within, word
+from training.dsp.endpointing import (
+    AFTER_SECONDS,
+    BEFORE_SECONDS,
+    Stretch,
+    find_word,
+    last_word,
+    said,
+    speech_stretches,
+    within,
+)
 
 SLACK = 0.03  # s; onsets are soft, and levels are known each 10 ms
 
@@ -40,14 +49,14 @@ def spoken(seconds: float, places: list[tuple[float, float]], dbfs: float = -55,
 @pytest.mark.parametrize("dbfs", [-85, -55, -40])
 @pytest.mark.parametrize("level", [-12, -25])
 def test_a_word_is_found_between_quiet_rooms_and_loud_ones(dbfs: float, level: float) -> None:
-    found = word(spoken(3, [(1.2, 0.6)], dbfs, level))
+    found = find_word(spoken(3, [(1.2, 0.6)], dbfs, level))
     assert found is not None
     assert found.start / SAMPLE_RATE == pytest.approx(1.2 - BEFORE_SECONDS, abs=SLACK)
     assert found.end / SAMPLE_RATE == pytest.approx(1.8 + AFTER_SECONDS, abs=SLACK)
 
 
 def test_the_closure_before_a_last_consonant_belongs_to_the_word() -> None:
-    found = word(spoken(3, [(1.0, 0.5), (1.65, 0.06)]))
+    found = find_word(spoken(3, [(1.0, 0.5), (1.65, 0.06)]))
     assert found is not None
     assert found.end / SAMPLE_RATE == pytest.approx(1.71 + AFTER_SECONDS, abs=SLACK)
 
@@ -55,13 +64,13 @@ def test_the_closure_before_a_last_consonant_belongs_to_the_word() -> None:
 def test_a_click_and_rumble_are_no_speech() -> None:
     samples = spoken(3, [(0.5, 0.02), (1.5, 0.5)]).astype(float)
     samples += 6_000 * np.sin(2 * np.pi * 25 * np.arange(len(samples)) / SAMPLE_RATE)
-    [found] = stretches(samples.astype(np.int16))
+    [found] = speech_stretches(samples.astype(np.int16))
     assert found.start / SAMPLE_RATE == pytest.approx(1.5 - BEFORE_SECONDS, abs=SLACK)
 
 
 def test_the_strongest_of_two_is_the_word_and_the_last_is_what_was_said_last() -> None:
     samples = spoken(5, [(0.8, 0.7), (3.0, 0.4)])
-    first, last = word(samples), last_word(samples, 1.6, len(samples))
+    first, last = find_word(samples), last_word(samples, 1.6, len(samples))
     assert first is not None
     assert first.start < 0.9 * SAMPLE_RATE
     assert last is not None
@@ -76,8 +85,8 @@ def test_of_long_speech_the_end_is_taken() -> None:
 
 @pytest.mark.parametrize("samples", [np.zeros(0, np.int16), np.zeros(100_000, np.int16), room(2).astype(np.int16)])
 def test_where_nobody_speaks_nothing_is_found(samples: Samples) -> None:
-    assert stretches(samples) == []
-    assert word(samples) is None
+    assert speech_stretches(samples) == []
+    assert find_word(samples) is None
     assert last_word(samples, 1.6, len(samples)) is None
 
 
@@ -89,7 +98,7 @@ def test_whatever_is_recorded_stretches_lie_within_it_in_order(parts: list[tuple
     rng = np.random.default_rng(seed)
     blocks = [rng.integers(-peak, peak + 1, length) for length, peak in parts]
     samples = np.concatenate([np.empty(0), *blocks]).astype(np.int16)
-    found = stretches(samples)
+    found = speech_stretches(samples)
     assert all(0 <= one.start < one.end <= len(samples) for one in found)
     assert all(one.start < other.start for one, other in pairwise(found))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.learning.early_stopping import Progress, Stopping, score
+from training.learning.early_stopping import EarlyStopping, StoppingProgress, score
 
 
 def entry(speech: list[float], noise: list[float], *recalls: list[float]) -> dict:
@@ -27,14 +27,14 @@ def test_a_training_that_always_fires_or_has_no_words_scores_nothing() -> None:
 
 
 def test_patience_counts_measurements_without_a_better_score() -> None:
-    progress = Progress()
+    progress = StoppingProgress()
     for number, (measured, kept, since) in enumerate([(0.5, True, 0), (0.5, True, 1), (0.4, False, 2), (0.6, True, 0)]):
         assert progress.keeps(measured) == kept, number
         progress = progress.after(measured)
         assert progress.since == since, number
-    assert progress == Progress(0.6, 0)
+    assert progress == StoppingProgress(0.6, 0)
 
 
 def test_minutes_of_speech_judge_nothing() -> None:
-    assert not Stopping(fa_per_hour=2.0).can_judge({"speech_hours": 0.2})
-    assert Stopping(fa_per_hour=2.0).can_judge({"speech_hours": 0.3})
+    assert not EarlyStopping(fa_per_hour=2.0).can_judge({"speech_hours": 0.2})
+    assert EarlyStopping(fa_per_hour=2.0).can_judge({"speech_hours": 0.3})

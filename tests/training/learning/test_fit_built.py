@@ -46,16 +46,16 @@ def test_it_learns_from_a_built_set_and_goes_on_where_it_stopped(work: Path, tmp
     # once more, but begun anew after the second epoch, from its checkpoint
     (tmp_path / "first").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        from training.learning.trainer import Fit
+        from training.learning.trainer import Trainer
 
-        store = Fit._store
+        store = Trainer._store
 
-        def stop(self: Fit) -> None:
+        def stop(self: Trainer) -> None:
             store(self)
             if self._epoch == 2:
                 raise KeyboardInterrupt
 
-        patch.setattr(Fit, "_store", stop)
+        patch.setattr(Trainer, "_store", stop)
         assert fit(work, tmp_path / "again.npz", "--epochs", "3", *rate) == 130
     assert fit(work, tmp_path / "again.npz", "--epochs", "3", *rate) == 0
     for name, array in model.weights.as_dict().items():

@@ -14,7 +14,7 @@ from model.modelfile import Model, load
 from tests.support.paths import DATA, ROOT
 from tests.training.scenes.test_scenes import QUIET
 from training.corpora import corpus
-from training.learning.hard_negatives import LEAST, moments
+from training.learning.hard_negatives import LEAST_POSTERIOR, find_hard_negatives
 from training.learning.scene_batches import Folders
 from training.scenes.scenes import Scenes, colours
 
@@ -43,7 +43,7 @@ def talk(tmp_path_factory) -> Path:
 
 def test_the_moment_found_is_where_the_daemon_hears_the_word(talk, tmp_path, model) -> None:
     speech = corpus.load([talk], tmp_path, "speech")
-    found = moments(model, speech, speech.clips, tmp_path)
+    found = find_hard_negatives(model, speech, speech.clips, tmp_path)
     assert [Path(moment.path).name for moment in found] == [f"word{number}.wav" for number in range(8)]
     [clip] = [clip for clip in speech.clips if clip.path == found[0].path]
     [heard] = Detector([model]).push(speech[clip])
@@ -53,12 +53,12 @@ def test_the_moment_found_is_where_the_daemon_hears_the_word(talk, tmp_path, mod
 
 def test_found_once_for_the_same_weights_and_anew_for_others(talk, tmp_path, model) -> None:
     speech = corpus.load([talk], tmp_path, "speech")
-    found = moments(model, speech, speech.clips, tmp_path)
+    found = find_hard_negatives(model, speech, speech.clips, tmp_path)
     [file] = tmp_path.glob("near-*.json")
-    file.write_text(json.dumps([[*found[0][:2], 0.5], ["elsewhere.wav", 0, LEAST / 2]]))
-    assert moments(model, speech, speech.clips, tmp_path) == [found[0]._replace(score=0.5)]
+    file.write_text(json.dumps([[*found[0][:2], 0.5], ["elsewhere.wav", 0, LEAST_POSTERIOR / 2]]))
+    assert find_hard_negatives(model, speech, speech.clips, tmp_path) == [found[0]._replace(score=0.5)]
     deaf = replace(model, weights=replace(model.weights, dense_bias=np.full(1, -30, np.float32)))
-    assert moments(deaf, speech, speech.clips, tmp_path) == []
+    assert find_hard_negatives(deaf, speech, speech.clips, tmp_path) == []
 
 
 @pytest.mark.parametrize(("near", "least", "most"), [(1.0, 0.99, 1.0), (0.0, 0.0, 0.35)])

@@ -1,6 +1,6 @@
 """What a training says of an epoch."""
 
-from training.learning.tensorboard import line, of
+from training.learning.tensorboard import epoch_line, scalars_of
 
 ENTRY = {"epoch": 3, "loss": 0.12345, "learning_rate": 1e-3}
 MEASURED = {
@@ -12,15 +12,15 @@ MEASURED = {
 
 
 def test_an_epoch_reads_in_one_line() -> None:
-    assert line(ENTRY) == "epoch 3: loss 0.1235"
-    measured = line(ENTRY | MEASURED)
+    assert epoch_line(ENTRY) == "epoch 3: loss 0.1235"
+    measured = epoch_line(ENTRY | MEASURED)
     assert measured.startswith("epoch 3: loss 0.1235, at a threshold of 0.5: own, quiet 75%")
     assert measured.endswith("speech 2.5 an hour, noise 0 an hour")
 
 
 def test_the_scalars_are_those_of_the_threshold_in_the_middle() -> None:
-    values = of(ENTRY | MEASURED | {"score": 0.6})
+    values = scalars_of(ENTRY | MEASURED | {"score": 0.6})
     assert values["recall at 0.5/own, quiet"] == 0.75
     assert values["false accepts an hour at 0.5/speech"] == 2.5
     assert values["recall at the wished false accepts"] == 0.6
-    assert set(of(ENTRY)) == {"loss", "learning rate"}
+    assert set(scalars_of(ENTRY)) == {"loss", "learning rate"}

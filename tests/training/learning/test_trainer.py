@@ -15,10 +15,10 @@ from model.frontend import FrontEnd
 from training.cli.main import main
 from training.corpora.corpus import split_of
 from training.learning.checkpoint import CHECKPOINT, read
-from training.learning.early_stopping import Stopping
-from training.learning.scene_batches import Folders, Plan
-from training.learning.trainer import Fit, Schedule
-from training.scenes.scenes import Material, Recipe
+from training.learning.early_stopping import EarlyStopping
+from training.learning.scene_batches import Folders, TrainingPlan
+from training.learning.trainer import Schedule, Trainer
+from training.scenes.scenes import SceneMaterial, SceneRecipe
 from training.utils.errors import TrainingError
 
 RATE = 16_000
@@ -26,7 +26,7 @@ SCHEDULE = Schedule(epochs=2, learning_rate=2e-3, measure_every=10)
 
 
 @pytest.fixture(scope="module")
-def plan(tmp_path_factory) -> Plan:
+def plan(tmp_path_factory) -> TrainingPlan:
     """The "word" is a high tone, other speech a low one: soon learnt, and not by level alone."""
     root = tmp_path_factory.mktemp("material")
     rng = np.random.default_rng(0)
@@ -39,13 +39,13 @@ def plan(tmp_path_factory) -> Plan:
             shape = rng.standard_normal(2 * RATE) if wave is None else wave
             soundfile.write(root / kind / f"{number}.wav", 0.1 * shape, RATE)
     folders = Folders(**{kind: (root / kind,) for kind in waves}, cache=root / "cache")
-    return Plan(folders, FrontEnd(bins=12), Recipe(), seed=1, rows=2, epoch_steps=3)
+    return TrainingPlan(folders, FrontEnd(bins=12), SceneRecipe(), seed=1, rows=2, epoch_steps=3)
 
 
 class PhonesKnown(Folders):
     """The phones are given, since no aligner finds any in tones. At module level: another process unpickles it."""
 
-    def load(self, split: str, word: str | None = None) -> Material:
+    def load(self, split: str, word: str | None = None) -> SceneMaterial:
         material = super().load(split)
         tracks = {clip.path: np.array([[12, 0, clip.length]], np.int32) for clip in material.clips["positives"]}
         tracks |= {clip.path: np.array([[3, 0, clip.length]], np.int32) for clip in material.clips["speech"]}
@@ -54,7 +54,7 @@ class PhonesKnown(Folders):
 
 @pytest.fixture(scope="module")
 def trained(plan, tmp_path_factory):
-    return Fit("word", plan, SCHEDULE, tmp_path_factory.mktemp("run")).run()
+    return Trainer("word", plan, SCHEDULE, tmp_path_factory.mktemp("run")).run()
 
 
 def equal(first, second) -> bool:
@@ -74,7 +74,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_weights(plan, trained, t
     class StopError(Exception):
         pass
 
-    first = Fit("word", plan, SCHEDULE, tmp_path)
+    first = Trainer("word", plan, SCHEDULE, tmp_path)
     store = first._store
 
     def stop() -> None:
@@ -84,7 +84,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_weights(plan, trained, t
     first._store = stop
     with pytest.raises(StopError):
         first.run()
-    again = Fit("word", plan, SCHEDULE, tmp_path).run()
+    again = Trainer("word", plan, SCHEDULE, tmp_path).run()
     assert again.training["epochs_done"] == 2
     assert equal(again.weights, trained.weights)
 
@@ -95,28 +95,28 @@ def test_a_kind_of_which_nothing_is_trained_on_is_one_sentence(plan, tmp_path) -
     soundfile.write(tmp_path / "fan" / f"{name}.wav", np.full(RATE, 0.1), RATE)
     folders = replace(plan.folders, noise=(tmp_path / "fan",), cache=tmp_path / "cache")
     with pytest.raises(TrainingError, match="fan: nothing in it falls into the share that is trained on"):
-        Fit("word", replace(plan, folders=folders), SCHEDULE, tmp_path / "run").run()
+        Trainer("word", replace(plan, folders=folders), SCHEDULE, tmp_path / "run").run()
 
 
 def test_another_seed_gives_other_weights(plan, trained, tmp_path) -> None:
-    other = Fit("word", replace(plan, seed=2), SCHEDULE, tmp_path).run()
+    other = Trainer("word", replace(plan, seed=2), SCHEDULE, tmp_path).run()
     assert not equal(other.weights, trained.weights)
 
 
 def test_a_checkpoint_of_another_training_is_refused(plan, tmp_path) -> None:
-    Fit("word", plan, replace(SCHEDULE, epochs=1), tmp_path).run()
+    Trainer("word", plan, replace(SCHEDULE, epochs=1), tmp_path).run()
     with pytest.raises(TrainingError, match=CHECKPOINT):
-        Fit("word", replace(plan, seed=9), replace(SCHEDULE, epochs=1), tmp_path).run()
+        Trainer("word", replace(plan, seed=9), replace(SCHEDULE, epochs=1), tmp_path).run()
 
 
 def test_fine_tuning_begins_where_the_model_file_ended(plan, trained, tmp_path) -> None:
-    begun = Fit("word", plan, replace(SCHEDULE, epochs=0), tmp_path / "a", start=trained).run()
+    begun = Trainer("word", plan, replace(SCHEDULE, epochs=0), tmp_path / "a", start=trained).run()
     for name, array in trained.weights.as_dict().items():
         np.testing.assert_allclose(begun.weights.as_dict()[name], array, atol=1e-6)
-    tuned = Fit("word", plan, replace(SCHEDULE, epochs=1), tmp_path / "b", start=trained).run()
+    tuned = Trainer("word", plan, replace(SCHEDULE, epochs=1), tmp_path / "b", start=trained).run()
     assert not equal(tuned.weights, trained.weights)
     with pytest.raises(TrainingError, match="front end"):
-        Fit("word", replace(plan, front_end=FrontEnd(bins=13)), SCHEDULE, tmp_path / "c", start=trained)
+        Trainer("word", replace(plan, front_end=FrontEnd(bins=13)), SCHEDULE, tmp_path / "c", start=trained)
 
 
 def test_phones_are_learnt_beside_the_word_and_left_out_of_the_model(plan, tmp_path) -> None:
@@ -127,12 +127,12 @@ def test_phones_are_learnt_beside_the_word_and_left_out_of_the_model(plan, tmp_p
     )
     longer = replace(plan, folders=folders, phones_of="word", rows=4, epoch_steps=15)
     schedule = Schedule(epochs=4, learning_rate=4e-3, measure_every=4, averaging=0.9, event_from=0.5)
-    model = Fit("word", longer, schedule, tmp_path).run()
+    model = Trainer("word", longer, schedule, tmp_path).run()
     entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert entries[3]["phone_loss"] < 0.7 * entries[0]["phone_loss"]
     assert entries[3]["loss"] != entries[1]["loss"]
     assert set(model.weights.as_dict()) == set(
-        Fit("word", plan, SCHEDULE, tmp_path / "plain").model().weights.as_dict()
+        Trainer("word", plan, SCHEDULE, tmp_path / "plain").model().weights.as_dict()
     )
 
 
@@ -140,7 +140,7 @@ def test_it_learns_and_keeps_a_log(plan, tmp_path) -> None:
     recipe = replace(plan.recipe, noise_only=0.0, clean=1.0, room=0.0, babble=0.0, low_pass=0.0, equaliser_db=1.0)
     recipe = replace(recipe, events=(0.4, 0.0, 0.2, 0.4, 0.0))
     longer = replace(plan, recipe=recipe, rows=4, epoch_steps=30)
-    Fit("word", longer, Schedule(epochs=3, learning_rate=4e-3, measure_every=3, averaging=0.9), tmp_path).run()
+    Trainer("word", longer, Schedule(epochs=3, learning_rate=4e-3, measure_every=3, averaging=0.9), tmp_path).run()
     entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [entry["epoch"] for entry in entries] == [1, 2, 3]
     assert entries[2]["loss"] < 0.8 * entries[0]["loss"]
@@ -170,30 +170,30 @@ def read_events(folder) -> dict[str, list[tuple[int, float]]]:
 
 def test_a_training_that_no_longer_improves_ends_early_with_its_best_weights(plan, tmp_path) -> None:
     """At a threshold where everything fires, every measurement is as good as the first."""
-    schedule = Schedule(epochs=9, measure_every=1, stopping=Stopping(fa_per_hour=1e9, patience=1))
-    model = Fit("word", plan, schedule, tmp_path).run()
+    schedule = Schedule(epochs=9, measure_every=1, stopping=EarlyStopping(fa_per_hour=1e9, patience=1))
+    model = Trainer("word", plan, schedule, tmp_path).run()
     entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     scores = [entry["score"] for entry in entries]
     assert len(scores) < 9
     assert scores[-1] <= scores[-2]
-    again = Fit("word", plan, schedule, tmp_path).run()  # nothing is left to do
+    again = Trainer("word", plan, schedule, tmp_path).run()  # nothing is left to do
     assert equal(again.weights, model.weights)
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == len(scores)
 
 
 def test_seconds_of_development_speech_end_no_training(plan, tmp_path, capsys) -> None:
-    schedule = Schedule(epochs=3, measure_every=1, stopping=Stopping(fa_per_hour=2, patience=1))
-    model = Fit("word", plan, schedule, tmp_path).run()
+    schedule = Schedule(epochs=3, measure_every=1, stopping=EarlyStopping(fa_per_hour=2, patience=1))
+    model = Trainer("word", plan, schedule, tmp_path).run()
     entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [entry["epoch"] for entry in entries] == [1, 2, 3]
     assert not any("score" in entry for entry in entries)
     assert capsys.readouterr().out.count("of development speech cannot tell 2 false accepts an hour") == 1
-    plain = Fit("word", plan, Schedule(epochs=3, measure_every=1), tmp_path / "plain").run()
+    plain = Trainer("word", plan, Schedule(epochs=3, measure_every=1), tmp_path / "plain").run()
     assert equal(model.weights, plain.weights)  # those of the last epoch
 
 
 def test_a_checkpoint_becomes_the_model_file_that_the_training_writes(plan, tmp_path, capsys) -> None:
-    training = Fit("word", plan, SCHEDULE, tmp_path)
+    training = Trainer("word", plan, SCHEDULE, tmp_path)
     training.run()
     training.export(tmp_path / "own.npz")
     assert main(["export", str(tmp_path), "-o", str(tmp_path / "exported.npz")]) == 0
@@ -203,8 +203,8 @@ def test_a_checkpoint_becomes_the_model_file_that_the_training_writes(plan, tmp_
 
 
 def test_of_a_training_that_stops_by_itself_the_best_weights_are_exported(plan, tmp_path) -> None:
-    schedule = Schedule(epochs=3, measure_every=1, stopping=Stopping(fa_per_hour=1e9, patience=2))
-    model = Fit("word", plan, schedule, tmp_path).run()
+    schedule = Schedule(epochs=3, measure_every=1, stopping=EarlyStopping(fa_per_hour=1e9, patience=2))
+    model = Trainer("word", plan, schedule, tmp_path).run()
     exported = read(tmp_path)[0]
     assert equal(exported.weights, model.weights)
     with np.load(tmp_path / CHECKPOINT) as archive:
@@ -227,7 +227,7 @@ def test_what_is_no_checkpoint_is_one_sentence(plan, tmp_path, capsys) -> None:
     assert "no such file" in refused()
     (tmp_path / CHECKPOINT).write_bytes(b"junk")
     assert "not a checkpoint" in refused()
-    training = Fit("word", plan, replace(SCHEDULE, epochs=1), tmp_path)
+    training = Trainer("word", plan, replace(SCHEDULE, epochs=1), tmp_path)
     with pytest.raises(TrainingError, match="damaged; remove it"):
         training.run()
     (tmp_path / CHECKPOINT).unlink()

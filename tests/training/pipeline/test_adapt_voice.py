@@ -27,14 +27,14 @@ from model.network import UNITS, Weights, weight_shapes
 from training.cli.adapt import _folder, _sounds
 from training.cli.main import parser
 from training.corpora.corpus import Clip, Corpus
-from training.learning.fine_tune import Gentle, Tuner
+from training.learning.fine_tune import FineTuner, FineTuneSettings
 from training.measuring.confidence_intervals import Rate
 from training.pipeline.adapt_voice import (
+    AdaptationSounds,
+    AdaptResult,
     Figures,
     Folds,
     Held,
-    Outcome,
-    Sounds,
     adapt,
     by_chance,
     coloured_noise,
@@ -46,7 +46,7 @@ from training.pipeline.adapt_voice import (
 )
 from training.utils.errors import TrainingError
 from training.utils.progress import Journey
-from training.utils.result_cache import Notes
+from training.utils.result_cache import ResultCache
 from training.voices.negative_texts import handful
 
 WORD_HZ, OTHER_HZ = 3_000.0, 1_200.0
@@ -103,7 +103,9 @@ def corpus_of(name: str, count: int, group: Callable[[int], str] = str) -> Corpu
 
 @given(st.integers(3, 40), st.integers(2, 8), st.integers(0, 3))
 def test_every_word_is_held_back_once_and_never_trained_on_then(count: int, folds: int, seed: int) -> None:
-    sounds = Sounds(corpus_of("own", count), corpus_of("said", 4), None, corpus_of("spoken", 20), corpus_of("noise", 6))
+    sounds = AdaptationSounds(
+        corpus_of("own", count), corpus_of("said", 4), None, corpus_of("spoken", 20), corpus_of("noise", 6)
+    )
     dealt = Folds(sounds, folds, seed)
     assert dealt.count == min(folds, count)
     seen = []
@@ -119,7 +121,9 @@ def test_every_word_is_held_back_once_and_never_trained_on_then(count: int, fold
 
 
 def test_other_sound_is_held_back_by_speaker() -> None:
-    sounds = Sounds(corpus_of("own", 6), None, corpus_of("talk", 30, lambda n: str(n % 5)), None, coloured_noise(0))
+    sounds = AdaptationSounds(
+        corpus_of("own", 6), None, corpus_of("talk", 30, lambda n: str(n % 5)), None, coloured_noise(0)
+    )
     folds = Folds(sounds, 3, 0)
     groups: dict[str, set[int]] = {}
     for fold in range(3):
@@ -137,7 +141,7 @@ def test_other_sound_is_held_back_by_speaker() -> None:
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_each_training_has_other_sound_to_learn_from_if_there_is_any(count: int) -> None:
-    folds = Folds(Sounds(corpus_of("own", 6), None, corpus_of("talk", count), None, coloured_noise(0)), 3, 0)
+    folds = Folds(AdaptationSounds(corpus_of("own", 6), None, corpus_of("talk", count), None, coloured_noise(0)), 3, 0)
     for fold in range(3):
         material = folds.material(fold)
         assert all(material.clips[kind] for kind in ("spoken", "speech", "noise"))
@@ -196,8 +200,8 @@ def test_every_training_begins_with_the_same_weights_and_ends_near_them(tmp_path
     for number in range(4):
         soundfile.write(tmp_path / f"{number}.wav", tones(1.5, [(0.7, WORD_HZ)], number), SAMPLE_RATE)
     own = words([tmp_path], tmp_path / "cache")
-    folds = Folds(Sounds(own, None, None, corpus_of("talk", 6), coloured_noise(0)), 2, 0)
-    tuner = Tuner(gullible(), Gentle(batches=3, rows=2, learning_rate=1e-3))
+    folds = Folds(AdaptationSounds(own, None, None, corpus_of("talk", 6), coloured_noise(0)), 2, 0)
+    tuner = FineTuner(gullible(), FineTuneSettings(batches=3, rows=2, learning_rate=1e-3))
     norms = [layer for layer in tuner._twin.clip.layers if type(layer).__name__ == "BatchNormalization"]
     before = [np.array(variable) for layer in norms for variable in layer.variables]
     first = tuner.tune(folds.material(0), "first", 0)
@@ -299,11 +303,11 @@ def test_an_interrupted_adaptation_goes_on_with_the_next_training(tmp_path: Path
     for number in range(4):
         soundfile.write(tmp_path / f"{number}.wav", tones(1.5, [(0.7, WORD_HZ)], number), SAMPLE_RATE)
     own = words([tmp_path], tmp_path / "cache")
-    sounds = Sounds(own, None, None, corpus_of("talk", 6), corpus_of("noise", 4))
+    sounds = AdaptationSounds(own, None, None, corpus_of("talk", 6), corpus_of("noise", 4))
     folds, start = Folds(sounds, 2, 0), gullible()
-    tuner = Tuner(start, Gentle(batches=2, rows=2))
+    tuner = FineTuner(start, FineTuneSettings(batches=2, rows=2))
 
-    def run(steps: Steps, folder: str) -> Outcome:
+    def run(steps: Steps, folder: str) -> AdaptResult:
         return adapt(start, sounds, tuner, folds, steps, notes_of(start, sounds, tuner, folds, tmp_path / folder))
 
     with pytest.raises(KeyboardInterrupt):
@@ -323,18 +327,18 @@ def test_an_interrupted_adaptation_goes_on_with_the_next_training(tmp_path: Path
 
 
 def test_notes_are_of_one_subject_and_survive_damage(tmp_path: Path) -> None:
-    notes = Notes(tmp_path, "adapted", [b"a", b"bc"])
+    notes = ResultCache(tmp_path, "adapted", [b"a", b"bc"])
     assert notes.get("0") is None
     result = [figures(5, 6, 2).exact()]
     notes.keep("0", result)
     notes.keep("1", 7)
-    assert Notes(tmp_path, "adapted", [b"ab", b"c"]).get("0") is None
-    known = Notes(tmp_path, "adapted", [b"a", b"bc"])
+    assert ResultCache(tmp_path, "adapted", [b"ab", b"c"]).get("0") is None
+    known = ResultCache(tmp_path, "adapted", [b"a", b"bc"])
     assert Figures.of(known.get("0")[0]) == figures(5, 6, 2)
     assert known.get("1") == 7
     for damaged in ("[1]", "{", ""):
         notes.path.write_text(damaged)
-        assert Notes(tmp_path, "adapted", [b"a", b"bc"]).get("0") is None
+        assert ResultCache(tmp_path, "adapted", [b"a", b"bc"]).get("0") is None
 
 
 def test_of_a_dictionary_those_spelled_like_the_word_are_kept() -> None:

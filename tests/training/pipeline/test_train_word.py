@@ -21,10 +21,10 @@ from tests.support.paths import ROOT
 from training.cli.main import parser
 from training.corpora.corpus import SPLITS, split_of
 from training.measuring.operating_points import CAUTIOUS_THRESHOLD
-from training.pipeline.train_word import Order, train_word
+from training.pipeline.train_word import TrainWordOptions, train_word
 from training.scenes.fallback_material import write_noise
 from training.utils.errors import TrainingError
-from training.utils.resumable_steps import Steps, stamp
+from training.utils.resumable_steps import ResumableSteps, stamp
 
 COMMAND = [
     sys.executable,
@@ -74,7 +74,7 @@ def kill_when(folder: Path, pattern: str, count: int = 1) -> None:
 @pytest.mark.timeout(2400)  # three trainings, each of which loads TensorFlow
 def test_one_command_gives_a_measured_model_and_a_killed_one_gives_the_same(tmp_path) -> None:
     pytest.importorskip("tensorflow", reason="the train extra is not installed")
-    from training.learning.trainer import FURTHER
+    from training.learning.trainer import CONTINUED_LEARNING_RATE
 
     straight, killed = prepare(tmp_path / "straight"), prepare(tmp_path / "killed")
     log = finish(straight)
@@ -84,7 +84,7 @@ def test_one_command_gives_a_measured_model_and_a_killed_one_gives_the_same(tmp_
     model = load(straight / "hey.npz")
     assert model.word == "hey computer"
     assert model.training["start"]["word"] == "computer"
-    assert model.training["schedule"]["learning_rate"] == FURTHER
+    assert model.training["schedule"]["learning_rate"] == CONTINUED_LEARNING_RATE
     assert model.measured["split"] == "test"
     assert model.measured["threshold"] == model.threshold
     assert model.measured["chosen_for"] == {"split": "dev", "false_accepts_an_hour": 0.5}
@@ -114,7 +114,7 @@ def test_a_step_is_done_once_and_anew_when_it_or_one_before_it_changes(tmp_path)
     done: list[str] = []
 
     def steps(first: int, second: int) -> list[dict]:
-        both = Steps(tmp_path, {"a": 1, "b": 1})
+        both = ResumableSteps(tmp_path, {"a": 1, "b": 1})
 
         def action(folder: Path) -> dict:
             done.append(folder.name)
@@ -145,7 +145,7 @@ def test_a_folder_that_no_step_made_is_left_alone(tmp_path) -> None:
     (tmp_path / "speak").mkdir()
     (tmp_path / "speak" / "mine.wav").write_text("mine")
     with pytest.raises(TrainingError, match="speak: this was not made here"):
-        Steps(tmp_path, {"speak": 1}).run("speak", {}, lambda _: {})
+        ResumableSteps(tmp_path, {"speak": 1}).run("speak", {}, lambda _: {})
     assert (tmp_path / "speak" / "mine.wav").read_text() == "mine"
 
 
@@ -171,7 +171,7 @@ def test_noise_that_is_made_up_is_in_every_split(tmp_path) -> None:
 
 @needs_espeak
 def test_what_cannot_work_is_said_before_anything_is_made(tmp_path) -> None:
-    order = Order("hey computer", tmp_path / "hey.npz", tmp_path / "work")
+    order = TrainWordOptions("hey computer", tmp_path / "hey.npz", tmp_path / "work")
     for folder in ("one", "two"):
         (tmp_path / folder / "own").mkdir(parents=True)
         soundfile.write(tmp_path / folder / "own" / "a.wav", np.ones(9000) * 0.1, 16_000)
@@ -203,7 +203,7 @@ def test_without_pocketsphinx_it_says_what_is_lost_and_how_to_get_it(tmp_path, m
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
     monkeypatch.setattr("training.pipeline.train_word._material", stop)  # the first of the long steps
     with pytest.raises(EnoughError):
-        train_word(Order("hey computer", tmp_path / "hey.npz", tmp_path / "work"))
+        train_word(TrainWordOptions("hey computer", tmp_path / "hey.npz", tmp_path / "work"))
     assert "hears real voices less well: they need the package pocketsphinx" in capsys.readouterr().out
 
 

@@ -23,12 +23,12 @@ from model.frontend import SAMPLE_RATE, Samples
 from training.cli.main import main, parser
 from training.cli.record import next_command
 from training.corpora.corpus import read
-from training.corpora.exclude_word import says
+from training.corpora.exclude_word import says_word
 from training.corpora.transcripts import transcripts
 from training.dataset.assignment_functions import load_raw_audio
 from training.measuring.recordings_from_options import load_recordings
-from training.recording.session import MANIFEST, Folder
-from training.recording.takes import ROOM_SECONDS, Listening, clipped, judge, meter, prompts, text_of
+from training.recording.session import RECORDING_MANIFEST, RecordingFolder
+from training.recording.takes import ROOM_SECONDS, TakeEnd, clipped, judge, meter, prompts, text_of
 
 
 def test_prompts_ask_for_the_word_in_all_manners_then_speech_then_the_room() -> None:
@@ -46,17 +46,17 @@ WORDS = ["activate", "kettle", "captain", "oven", "sister", "Turn", "call me", "
 def test_nobody_is_asked_to_read_the_word_as_other_speech(word: str) -> None:
     asked = [prompt.ask for prompt in prompts(word, 0, 8, 0)]
     assert len(set(asked)) == 8
-    assert not any(says(text_of(ask), word) for ask in asked)
+    assert not any(says_word(text_of(ask), word) for ask in asked)
     assert sum(bool(text_of(ask)) for ask in asked) == 7
     # a sentence keeps its number, so that a folder of before goes on with those that it lacks
     others = [prompt.ask for prompt in prompts("wardrobe", 0, 8, 0)]
-    assert all(other == ask for other, ask in zip(others[:-1], asked[:-1], strict=True) if not says(other, word))
+    assert all(other == ask for other, ask in zip(others[:-1], asked[:-1], strict=True) if not says_word(other, word))
 
 
 @pytest.mark.parametrize("word", ["a", "t", "!", "the"])
 def test_of_a_word_that_nearly_all_sentences_hold_one_is_to_talk(word: str) -> None:
     assert len(prompts(word, 1, 20, 0)) == 21
-    assert not any(text_of(prompt.ask) and says(text_of(prompt.ask), word) for prompt in prompts(word, 0, 20, 0))
+    assert not any(text_of(prompt.ask) and says_word(text_of(prompt.ask), word) for prompt in prompts(word, 0, 20, 0))
 
 
 def test_what_was_read_stands_beside_the_recordings(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_what_was_read_stands_beside_the_recordings(tmp_path: Path) -> None:
     theirs = tmp_path / "negatives" / "transcripts.txt"
     theirs.write_bytes(b"mine\tcaf\xe9\n")
     for prompt in (asked[1], asked[7], asked[0]):
-        Folder(tmp_path, "kettle").keep(prompt, take, "a microphone")
+        RecordingFolder(tmp_path, "kettle").keep(prompt, take, "a microphone")
     lines = dict(line.split(b"\t") for line in theirs.read_bytes().splitlines())
     known = {prompt.name.encode(): text_of(prompt.ask).encode() for prompt in asked[:2]}
     assert lines == {b"mine": b"caf\xe9", **known}  # nobody knows what was said of anything
@@ -80,13 +80,13 @@ def test_what_says_the_word_is_asked_for_anew(tmp_path: Path) -> None:
     before = prompts("wardrobe", 0, 8, 0)
     for prompt in before:
         ask = prompt.ask if text_of(prompt.ask) else "Read aloud: Talk about anything for eight seconds."
-        Folder(tmp_path, "wardrobe").keep(replace(prompt, ask=ask), take, "a microphone")
+        RecordingFolder(tmp_path, "wardrobe").keep(replace(prompt, ask=ask), take, "a microphone")
     asked = prompts("activate", 0, 8, 0)
-    folder = Folder(tmp_path, "activate")
+    folder = RecordingFolder(tmp_path, "activate")
     [left] = [prompt for prompt in asked if not folder.has(prompt)]
     assert left == asked[2]
     folder.keep(left, take, "a microphone")
-    again = Folder(tmp_path, "activate")
+    again = RecordingFolder(tmp_path, "activate")
     assert all(again.has(prompt) for prompt in asked)
     found = {path.stem: text for path, _, text in transcripts(tmp_path / "negatives")}
     assert found == {prompt.name: text_of(prompt.ask) for prompt in asked[:7]}
@@ -95,15 +95,15 @@ def test_what_says_the_word_is_asked_for_anew(tmp_path: Path) -> None:
 
 def test_a_folder_is_of_one_word(tmp_path: Path, capsys) -> None:
     [prompt] = prompts("activate", 1, 0, 0)
-    Folder(tmp_path, "activate").keep(prompt, judge("positives", spoken(3, [(1, 0.6)])), "a microphone")
-    assert Folder(tmp_path, "Activate").has(prompt)
+    RecordingFolder(tmp_path, "activate").keep(prompt, judge("positives", spoken(3, [(1, 0.6)])), "a microphone")
+    assert RecordingFolder(tmp_path, "Activate").has(prompt)
     for words in ("1", "2"):
         assert main(["record", str(tmp_path), "--word", "computer", "--words", words]) == 1
         assert capsys.readouterr().err == (
             f'chimed-train: {tmp_path}: it holds recordings of "activate"; name another folder for "computer"\n'
         )
     (tmp_path / "positives" / "01-normally.flac").unlink()
-    assert not Folder(tmp_path, "computer").has(prompt)
+    assert not RecordingFolder(tmp_path, "computer").has(prompt)
 
 
 def test_a_good_take_is_cut_to_the_word() -> None:
@@ -142,13 +142,13 @@ def test_other_speech_and_the_room_are_judged_by_other_measures() -> None:
 
 def test_a_take_ends_by_itself_after_the_word_and_not_before() -> None:
     samples = spoken(4, [(1, 0.6)])
-    listening, ended = Listening(), 0
+    listening, ended = TakeEnd(), 0
     for first in range(0, len(samples), 2205):
         if listening.push(samples[first : first + 2205]):
             ended = first / SAMPLE_RATE
             break
     assert 2.3 < ended < 2.7
-    silent = Listening()
+    silent = TakeEnd()
     assert not any(silent.push(room(0.05, seed=n).astype(np.int16)) for n in range(60))
 
 
@@ -222,7 +222,7 @@ def test_a_session_goes_on_where_one_ended(server: SoundServer, tmp_path: Path) 
     mine = tmp_path / "mine"
     word, _, room_prompt = prompts("activate", 1, 1, 1)
     samples = spoken(1, [(0.3, 0.5)])
-    Folder(mine, "activate").keep(word, judge("positives", samples), "a microphone")
+    RecordingFolder(mine, "activate").keep(word, judge("positives", samples), "a microphone")
     with sitting(server, mine, "--words", "1", "--speech", "1", "--rooms", "1") as terminal:
         terminal.wait_for("1 of 3 recordings are in")
         terminal.wait_for("2 of 3. Read aloud")
@@ -233,7 +233,7 @@ def test_a_session_goes_on_where_one_ended(server: SoundServer, tmp_path: Path) 
         terminal.press("\n")
         assert terminal.end() == 0
         assert "1 are left" in terminal.screen
-    entries = [json.loads(line) for line in (mine / MANIFEST).read_text().splitlines()]
+    entries = [json.loads(line) for line in (mine / RECORDING_MANIFEST).read_text().splitlines()]
     assert [entry["file"] for entry in entries] == ["positives/01-normally.flac", "backgrounds/room-01.flac"]
     assert entries[1]["ask"] == room_prompt.ask
     assert soundfile.info(mine / "backgrounds/room-01.flac").duration == pytest.approx(ROOM_SECONDS, abs=0.1)

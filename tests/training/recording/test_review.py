@@ -21,7 +21,7 @@ pytest.importorskip("scipy", reason="the train extra is not installed")
 
 from model.frontend import SAMPLE_RATE, Samples
 from training.dsp.endpointing import Stretch
-from training.recording.review import MANIFEST, NEGATIVE_SECONDS, cuts, find, nudged
+from training.recording.review import NEGATIVE_SECONDS, REVIEW_MANIFEST, cuts, find, nudged
 from training.recording.terminal_view import ROWS, SHADES, picture
 from training.utils.errors import TrainingError
 
@@ -56,7 +56,7 @@ def review(environment: dict[str, str]) -> Iterator[object]:
 
 
 def manifest(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / MANIFEST).read_text().splitlines()]
+    return [json.loads(line) for line in (folder / REVIEW_MANIFEST).read_text().splitlines()]
 
 
 def test_answers_are_written_undone_and_gone_on_with(review, clips: Path, tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ import soundfile
 from model.frontend import FLOOR_DB, FRAME_COLUMNS, FrontEnd, spectrogram
 from training.alignment.phone_targets import UNKNOWN
 from training.corpora import corpus
-from training.learning.scene_batches import CHUNK_SAMPLES, CHUNK_STEPS, Folders, Plan, epoch, stretched
+from training.learning.scene_batches import CHUNK_SAMPLES, CHUNK_STEPS, Folders, TrainingPlan, epoch, stretched
 from training.scenes.scenes import (
     PHONE_LAG,
-    Material,
-    Recipe,
+    SceneMaterial,
+    SceneRecipe,
     Scenes,
     colours,
     microphone_response,
@@ -23,7 +23,7 @@ from training.scenes.scenes import (
 
 RATE = 44_100
 QUIET = replace(
-    Recipe(
+    SceneRecipe(
         noise_only=0.0, room=0.0, babble=0.0, clean=1.0, equaliser_db=0.0, low_pass=0.0, overdrive=0.0, own_noise=0.0
     ),
     events=(0.5, 0.0, 0.0, 0.5, 0.0),
@@ -52,11 +52,11 @@ def folders(tmp_path_factory) -> Folders:
 
 
 @pytest.fixture(scope="module")
-def material(folders) -> Material:
+def material(folders) -> SceneMaterial:
     return folders.load("train")
 
 
-def scenes(material: Material, recipe: Recipe = QUIET, seed: int = 1) -> Scenes:
+def scenes(material: SceneMaterial, recipe: SceneRecipe = QUIET, seed: int = 1) -> Scenes:
     return Scenes(material, recipe, colours(np.random.default_rng(0), seconds=2), np.random.default_rng(seed))
 
 
@@ -153,11 +153,11 @@ def test_a_first_part_of_the_word_is_no_word(material) -> None:
 
 
 def test_the_same_seed_gives_the_same_samples_in_pieces_of_any_size(material) -> None:
-    whole = scenes(material, Recipe(), seed=5).take(20 * RATE)
-    row = scenes(material, Recipe(), seed=5)
+    whole = scenes(material, SceneRecipe(), seed=5).take(20 * RATE)
+    row = scenes(material, SceneRecipe(), seed=5)
     pieces = np.concatenate([row.take(n) for n in (1, 0, 99_999, 20 * RATE - 100_000)])
     np.testing.assert_array_equal(pieces, whole)
-    assert not np.array_equal(scenes(material, Recipe(), seed=6).take(20 * RATE), whole)
+    assert not np.array_equal(scenes(material, SceneRecipe(), seed=6).take(20 * RATE), whole)
 
 
 def test_noise_only_scenes_hold_no_word_and_stay_within_their_levels(material) -> None:
@@ -213,8 +213,8 @@ def test_a_low_pass_takes_the_treble() -> None:
 
 def test_batches_are_what_the_daemon_would_compute_and_follow_each_other(folders, material) -> None:
     """Two chunks of a row are one stream through the daemon's own front end."""
-    as_heard = replace(Recipe(), vocal_tract=(1.0, 1.0), floor_db=(FLOOR_DB, FLOOR_DB))
-    plan = Plan(folders, FrontEnd(), as_heard, seed=4, rows=2, epoch_steps=2, restart=0.0)
+    as_heard = replace(SceneRecipe(), vocal_tract=(1.0, 1.0), floor_db=(FLOOR_DB, FLOOR_DB))
+    plan = TrainingPlan(folders, FrontEnd(), as_heard, seed=4, rows=2, epoch_steps=2, restart=0.0)
     first, second = epoch(plan, material, 0)
     assert first.columns.shape == (2, 1419, 37)
     assert (first.fresh == 1).all()
@@ -246,7 +246,7 @@ def test_a_longer_vocal_tract_moves_the_formants_and_keeps_the_tempo() -> None:
 def test_each_stream_has_a_floor_of_its_own(folders, material) -> None:
     """What lies below it is flat: the features' lowest value is that of the floor."""
     recipe = replace(QUIET, vocal_tract=(1.0, 1.0), floor_db=(10.0, 30.0))
-    plan = Plan(folders, FrontEnd(), recipe, seed=4, rows=4, epoch_steps=1)
+    plan = TrainingPlan(folders, FrontEnd(), recipe, seed=4, rows=4, epoch_steps=1)
     lowest = next(epoch(plan, material, 0)).columns.min(axis=(1, 2))
     floors = (lowest - 1.5) / 0.4 * 10 / np.log(10)  # as LogScaling scales, in dB
     assert len(set(floors.round(3))) == 4
@@ -254,7 +254,7 @@ def test_each_stream_has_a_floor_of_its_own(folders, material) -> None:
 
 
 def test_an_epoch_depends_on_its_number_and_the_seed_alone(folders, material) -> None:
-    plan = Plan(folders, FrontEnd(), Recipe(), seed=4, rows=2, epoch_steps=1)
+    plan = TrainingPlan(folders, FrontEnd(), SceneRecipe(), seed=4, rows=2, epoch_steps=1)
     first, again, other = (next(epoch(plan, material, number)) for number in (3, 3, 4))
     np.testing.assert_array_equal(first.columns, again.columns)
     assert not np.array_equal(first.columns, other.columns)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training.utils.errors import TrainingError
-from training.voices.engines import Utterance, Voice, find_voices
+from training.voices.engines import SpokenText, Voice, find_voices
 from training.voices.near_words import pronounce
 from training.voices.pronunciation_variants import ENGINES, articulate, uneven
 from training.voices.synthesize import draw, speak, vary
@@ -36,8 +36,8 @@ def test_flite_says_phones_of_its_own() -> None:
     assert "k ax m p y uw t er" in said
     assert len(said) > 15
     voice = Voice("flite", "slt")
-    usual, _ = speak(Utterance("computer", voice, 1.0, 0.0))
-    other, rate = speak(Utterance("computer", voice, 1.0, 0.0, phones="g ow m b uh t aa"))
+    usual, _ = speak(SpokenText("computer", voice, 1.0, 0.0))
+    other, rate = speak(SpokenText("computer", voice, 1.0, 0.0, phones="g ow m b uh t aa"))
     assert 0.3 < len(other) / rate < 1.0
     assert len(other) != len(usual) or not np.array_equal(other, usual)
 

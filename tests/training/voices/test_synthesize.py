@@ -16,8 +16,8 @@ from model.extras import install
 from tests.support.paths import DATA
 from training.utils.errors import TrainingError
 from training.voices import kokoro
-from training.voices.engines import Utterance, Voice, find_voices, shares
-from training.voices.synthesize import MANIFEST, ORDER, draw, sentences, speak, speak_all, trim
+from training.voices.engines import SpokenText, Voice, find_voices, shares
+from training.voices.synthesize import ORDER, SPEECH_MANIFEST, draw, sentences, speak, speak_all, trim
 
 needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
 needs_festival = pytest.mark.skipif(not shutil.which("text2wave"), reason="festival is not installed")
@@ -30,7 +30,7 @@ def test_every_engine_says_the_word_and_is_trimmed(program) -> None:
         pytest.skip(f"{program} is not installed")
     engine = "festival" if program == "text2wave" else program
     voice = next(voice for voice in find_voices() if voice.engine == engine)
-    samples, rate = speak(Utterance("activate", voice, 1.0, 0.0))
+    samples, rate = speak(SpokenText("activate", voice, 1.0, 0.0))
     assert 0.3 < len(samples) / rate < 1.3
     edge = rate // 100
     loudest = np.abs(samples).max()
@@ -41,14 +41,14 @@ def test_every_engine_says_the_word_and_is_trimmed(program) -> None:
 @needs_espeak
 def test_a_faster_rate_is_a_shorter_word() -> None:
     voice = Voice("espeak-ng", "en-us")
-    lengths = [len(speak(Utterance("activate", voice, rate, 0.0))[0]) for rate in (0.7, 1.0, 1.4)]
+    lengths = [len(speak(SpokenText("activate", voice, rate, 0.0))[0]) for rate in (0.7, 1.0, 1.4)]
     assert lengths[0] > lengths[1] > lengths[2]
 
 
 @needs_festival
 def test_an_engine_that_fails_is_reported_with_its_voice() -> None:
     with pytest.raises(TrainingError, match="no_such_voice"):
-        speak(Utterance("activate", Voice("festival", "no_such_voice"), 1.0, 0.0))
+        speak(SpokenText("activate", Voice("festival", "no_such_voice"), 1.0, 0.0))
 
 
 def test_without_any_engine_the_user_is_told_what_to_install(monkeypatch) -> None:
@@ -77,12 +77,12 @@ def test_the_same_seed_draws_the_same_utterances() -> None:
 
 @needs_espeak
 def test_an_interrupted_run_goes_on_and_the_manifest_tells_who_said_what(tmp_path) -> None:
-    utterances = [Utterance(text, Voice("espeak-ng", "en-us"), 1.0, 0.0) for text in ("one", "two", "three")]
+    utterances = [SpokenText(text, Voice("espeak-ng", "en-us"), 1.0, 0.0) for text in ("one", "two", "three")]
     assert speak_all(utterances[:2], tmp_path, "test") == 0
     kept = (tmp_path / "00001.flac").stat().st_mtime_ns
     assert speak_all(utterances, tmp_path, "test") == 0
     assert (tmp_path / "00001.flac").stat().st_mtime_ns == kept
-    manifest = [json.loads(line) for line in (tmp_path / MANIFEST).read_text().splitlines()]
+    manifest = [json.loads(line) for line in (tmp_path / SPEECH_MANIFEST).read_text().splitlines()]
     assert [entry["text"] for entry in manifest] == ["one", "two", "three"]
     for entry in manifest:
         assert soundfile.info(tmp_path / entry["file"]).duration > 0.1
@@ -91,7 +91,7 @@ def test_an_interrupted_run_goes_on_and_the_manifest_tells_who_said_what(tmp_pat
 
 @needs_espeak
 def test_what_was_said_before_in_a_folder_is_not_taken_for_something_else(tmp_path) -> None:
-    one, two = ([Utterance(text, Voice("espeak-ng", "en-us"), 1.0, 0.0)] for text in ("one", "two"))
+    one, two = ([SpokenText(text, Voice("espeak-ng", "en-us"), 1.0, 0.0)] for text in ("one", "two"))
     speak_all(one, tmp_path, "test")
     sound = (tmp_path / "00000.flac").read_bytes()
     with pytest.raises(TrainingError, match=r"00000\.flac: here something else was said before"):
@@ -107,7 +107,7 @@ def test_what_was_said_before_in_a_folder_is_not_taken_for_something_else(tmp_pa
 
 @needs_festival
 def test_an_utterance_that_fails_is_counted_not_hidden(tmp_path, capsys) -> None:
-    bad = Utterance("one", Voice("festival", "no_such_voice"), 1.0, 0.0)
+    bad = SpokenText("one", Voice("festival", "no_such_voice"), 1.0, 0.0)
     assert speak_all([bad], tmp_path, "test") == 1
     assert "no_such_voice" in capsys.readouterr().out
 
@@ -122,7 +122,7 @@ def test_sentences_are_made_of_the_words() -> None:
 @pytest.mark.parametrize("name", ["en-xx", "en-us+nobody"])
 def test_a_voice_that_espeak_lacks_is_an_error_and_not_its_default_voice(name) -> None:
     with pytest.raises(TrainingError, match="has no voice"):
-        speak(Utterance("one", Voice("espeak-ng", name), 1.0, 0.0))
+        speak(SpokenText("one", Voice("espeak-ng", name), 1.0, 0.0))
 
 
 def test_engines_share_the_work_whichever_there_are() -> None:
@@ -159,11 +159,11 @@ def test_every_speaker_of_a_piper_voice_speaks_at_the_rate_asked_for(piper) -> N
     assert len({voice.name for voice in voices}) == len(voices) == 4
     lengths, pitches = {}, []
     for rate in (0.8, 1.25):
-        samples, hertz = speak(Utterance("activate", voices[3], rate, 0.0))
+        samples, hertz = speak(SpokenText("activate", voices[3], rate, 0.0))
         lengths[rate] = len(samples) / hertz
     assert lengths[0.8] / lengths[1.25] == pytest.approx(1.25 / 0.8, rel=0.02)
     for voice in voices[1:]:
-        samples, hertz = speak(Utterance("activate", voice, 1.0, 0.0))
+        samples, hertz = speak(SpokenText("activate", voice, 1.0, 0.0))
         pitches.append(hertz_of(samples, hertz))
     assert np.diff(pitches) == pytest.approx([60, 60], abs=15)
 
@@ -184,7 +184,7 @@ def test_kokoros_voices_and_those_made_of_two_speak_with_their_timbre_and_manner
     names = [voice.name for voice in find_voices(kokoro_folder=KOKORO) if voice.engine == "kokoro"]
     heard = {}
     for name in names:
-        samples, rate = speak(Utterance("activate", Voice("kokoro", name), 1.0, 0.0))
+        samples, rate = speak(SpokenText("activate", Voice("kokoro", name), 1.0, 0.0))
         heard[name.partition("#")[2].partition("@")[0]] = hertz_of(samples, rate), float(np.abs(samples).max())
     expected = {"af_low": (200, 0.25), "bm_high": (400, 0.75), "af_low+bm_high": (300, 0.5)}
     expected |= {"af_low/bm_high": (200, 0.75), "bm_high/af_low": (400, 0.25)}

@@ -33,9 +33,11 @@ from training.dataset.build import BuildPlan, build
 from training.dataset.raw_data import load
 from training.learning.scene_batches import CHUNK_COLUMNS, CHUNK_SAMPLES, CHUNK_STEPS, Batch, Folders
 from training.learning.scene_batches import TrainingPlan as FitPlan
+from training.learning.schedule import Schedule
 from training.learning.tensorboard import TensorBoardWriter
-from training.learning.trainer import Schedule, Trainer
-from training.scenes.scenes import SceneMaterial, SceneRecipe
+from training.learning.trainer import Trainer
+from training.scenes.material import SceneMaterial
+from training.scenes.recipe import SceneRecipe
 
 EXAMPLES = 64
 BATCHES = 6

@@ -125,8 +125,9 @@ def run(arguments: argparse.Namespace) -> None:
     from training.alignment.phone_targets import WITHOUT_PHONES, can_align
     from training.learning.early_stopping import EarlyStopping
     from training.learning.scene_batches import Folders, TrainingPlan
-    from training.learning.trainer import CONTINUED_LEARNING_RATE, Schedule, Trainer
-    from training.scenes.scenes import SceneRecipe
+    from training.learning.schedule import CONTINUED_LEARNING_RATE, Schedule
+    from training.learning.trainer import Trainer
+    from training.scenes.recipe import SceneRecipe
     from training.utils.errors import TrainingError
 
     built = _check_built(arguments)

@@ -18,6 +18,7 @@ import numpy as np
 
 from model.frontend import CLIP, CLIP_STEPS, SAMPLE_RATE, DoubleArray, Samples, spectrogram
 from training.dsp.decode import UnusableError, decode, flaw
+from training.scenes.labels import LABEL_STEPS
 from training.utils.errors import TrainingError
 from training.utils.find_files import find_files
 
@@ -27,7 +28,6 @@ with warnings.catch_warnings():
     from pydub import AudioSegment
 
 CLIP_MS = 10_000
-LABEL_STEPS = 50  # ones after a word's end, 0.36 s
 RETRIES = 5
 TARGET_DBFS = -20.0  # level of a finished example
 BACKGROUND_DB = -20.0  # change of the background's level before words are laid over it

@@ -29,7 +29,7 @@ from training.dataset.raw_data import RawClips
 from training.dataset.recipe import ExampleRecipe, Range
 from training.dsp.codecs import through
 from training.dsp.psola import change_voice
-from training.scenes.scenes import microphone_response, room_response
+from training.scenes.augment import microphone_response, room_response
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pydub looks for ffmpeg, which it may do without

@@ -22,14 +22,14 @@ class EarlyStopping:
     patience: int = 4
 
     def can_judge(self, entry: Mapping[str, Any]) -> bool:
-        """Whether there is speech enough to tell one measurement, what `fit.measure` gives, from another."""
+        """Whether there is speech enough to tell one measurement, what `development.measure` gives, from another."""
         return bool(self.fa_per_hour * entry["speech_hours"] >= ENOUGH)
 
 
 def score(entry: Mapping[str, Any], fa_per_hour: float) -> float:
     """The mean recall of all conditions at the lowest threshold that, like all above it, keeps to the wish.
 
-    entry: what `fit.measure` gives. 0 if no threshold keeps to it, or no word was measured.
+    entry: what `development.measure` gives. 0 if no threshold keeps to it, or no word was measured.
     """
     place = None
     for number in reversed(range(len(entry["thresholds"]))):

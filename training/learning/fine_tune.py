@@ -24,7 +24,8 @@ from model.network import UNITS
 from training.learning.export import check_parity
 from training.learning.scene_batches import Batch, Folders, TrainingPlan, epoch
 from training.learning.tensorflow_backend import tensorflow
-from training.scenes.scenes import SceneMaterial, SceneRecipe
+from training.scenes.material import SceneMaterial
+from training.scenes.recipe import SceneRecipe
 from training.utils.progress import bar
 
 OWN_SPEED = (0.9, 1.12)  # one voice varies less than voices do

@@ -34,7 +34,11 @@ from training.corpora import corpus
 from training.corpora.exclude_word import exclude_word
 from training.corpora.room_tone import room_tones
 from training.learning.hard_negatives import HardNegative
-from training.scenes.scenes import Int8Array, Labels, SceneMaterial, SceneRecipe, Scenes, colours
+from training.scenes.augment import coloured_noises
+from training.scenes.labels import Int8Array, Labels
+from training.scenes.material import SceneMaterial
+from training.scenes.recipe import SceneRecipe
+from training.scenes.scenes import Scenes
 from training.utils.errors import TrainingError
 
 CHUNK_STEPS = 32 * FRAME_STEPS  # 352 steps, 2.55 s
@@ -185,7 +189,7 @@ def epoch(plan: TrainingPlan, material: SceneMaterial, number: int) -> Iterator[
     """The batches of one epoch; it depends on the plan and the number alone, so training can resume at any epoch."""
     seeds = np.random.SeedSequence([plan.seed, number]).spawn(plan.rows + 1)
     rng = np.random.default_rng(seeds[-1])
-    coloured = colours(rng)
+    coloured = coloured_noises(rng)
     rows = [
         _Row(
             Scenes(material, plan.recipe, coloured, np.random.default_rng(seed)),

@@ -28,11 +28,11 @@ from training.measuring.operating_points import (
     threshold_sweep,
 )
 from training.measuring.score_recordings import Stream, TestRecording, Trial, condition, score_stream, score_words
+from training.scenes.labels import LABEL_STEPS
 from training.utils.errors import TrainingError
 
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98)
 CURVE_POINTS = 240
-LABEL_STEPS = 50  # ones after a word's end, as in the assignment
 STEP_THRESHOLD = 0.5  # at which the assignment counts steps
 
 

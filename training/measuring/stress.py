@@ -22,7 +22,7 @@ from training.dsp import endpointing
 from training.dsp.psola import change_voice
 from training.measuring.confidence_intervals import Rate
 from training.measuring.score_recordings import LATE_SECONDS, QUIET_DBFS, TestRecording, background, word_end
-from training.scenes.scenes import colours
+from training.scenes.augment import coloured_noises
 from training.utils.progress import bar
 
 AROUND = 2.0  # s of room before and after
@@ -217,7 +217,7 @@ def over(sounds: Sequence[TestRecording], word: Int16Array, rng: np.random.Gener
 def made_up_sounds(seed: int) -> dict[str, Int16Array]:
     """A minute each of silence, a quiet room, white noise, mains hum and clapping; the last three at `SOUND_DBFS`."""
     rng = np.random.default_rng(seed)
-    white, *_, hum, _ = colours(rng, 60)
+    white, *_, hum, _ = coloured_noises(rng, 60)
     claps = np.zeros(60 * SAMPLE_RATE, np.float32)
     ring = int(0.1 * SAMPLE_RATE)
     decay = np.exp(-np.arange(ring) / (0.012 * SAMPLE_RATE)).astype(np.float32)

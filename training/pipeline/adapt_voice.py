@@ -24,7 +24,8 @@ from training.learning.checkpoint import code_version
 from training.measuring.confidence_intervals import Rate
 from training.measuring.evaluation import Evaluation, evaluate
 from training.measuring.score_recordings import TestRecording
-from training.scenes.scenes import SceneMaterial, colours
+from training.scenes.augment import coloured_noises
+from training.scenes.material import SceneMaterial
 from training.utils.errors import TrainingError
 from training.utils.progress import Journey
 from training.utils.result_cache import ResultCache
@@ -97,7 +98,7 @@ def words(folders: Sequence[Path], cache: Path) -> Corpus:
 
 def coloured_noise(seed: int) -> Corpus:
     """Noises of no place, for those who recorded none: 30 s each at -30 dBFS."""
-    noises = [to_int16(noise * FULL_SCALE * 10 ** (-30 / 20)) for noise in colours(np.random.default_rng(seed))]
+    noises = [to_int16(noise * FULL_SCALE * 10 ** (-30 / 20)) for noise in coloured_noises(np.random.default_rng(seed))]
     return Held(
         (Clip(f"coloured noise {number}", f"coloured/{number}", 0, len(noise), -30.0), noise)
         for number, noise in enumerate(noises)

@@ -213,8 +213,9 @@ def _fit(order: TrainWordOptions, steps: ResumableSteps, folders: dict[str, tupl
     def fit(folder: Path) -> Result:
         from training.learning.early_stopping import EarlyStopping
         from training.learning.scene_batches import Folders, TrainingPlan
-        from training.learning.trainer import CONTINUED_LEARNING_RATE, Schedule, Trainer
-        from training.scenes.scenes import SceneRecipe
+        from training.learning.schedule import CONTINUED_LEARNING_RATE, Schedule
+        from training.learning.trainer import Trainer
+        from training.scenes.recipe import SceneRecipe
 
         size = order.size
         plan = TrainingPlan(

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from model.frontend import SAMPLE_RATE
 from training.corpora.corpus import SPLITS, split_of
-from training.scenes.scenes import colours
+from training.scenes.augment import coloured_noises
 from training.voices.engines import Voice
 from training.voices.synthesize import draw, sentences, speak_all
 
@@ -36,7 +36,7 @@ def write_noise(folder: Path, seed: int) -> int:
     tqdm.write("no background was given: noise of several colours stands in")
     folder.mkdir(parents=True, exist_ok=True)
     for place, (split, _) in enumerate(SPLITS):
-        noises = colours(np.random.default_rng([seed, 2, place]), NOISE_SECONDS)
+        noises = coloured_noises(np.random.default_rng([seed, 2, place]), NOISE_SECONDS)
         for name, noise in zip(_NAMES, noises, strict=True):
             # the split follows from the file's name, so the name is chosen for the split
             names = (f"{name}-{number}" for number in itertools.count())

@@ -12,7 +12,9 @@ from tests.training.scenes.test_scenes import QUIET
 from training.corpora import corpus
 from training.corpora.room_tone import LONGEST_SECONDS, PER_FOLDER, SHORTEST_SECONDS, looped, quietest, room_tones
 from training.learning.scene_batches import Folders
-from training.scenes.scenes import SceneRecipe, Scenes, colours
+from training.scenes.augment import coloured_noises
+from training.scenes.recipe import SceneRecipe
+from training.scenes.scenes import Scenes
 
 RATE = 44_100
 
@@ -123,7 +125,7 @@ def test_the_room_is_behind_the_word_and_nowhere_else(folders, share: float, lea
     """20 dB below it, where the recipe says so; brown noise and hum, which else stand there, hold little treble."""
     recipe = replace(QUIET, events=(1.0, 0.0, 0.0, 0.0, 0.0), own_noise=1.0, own_snr_db=(20.0, 20.0), room_tone=share)
     material = folders.load("train")
-    dark = colours(np.random.default_rng(0), seconds=2)[4:]
+    dark = coloured_noises(np.random.default_rng(0), seconds=2)[4:]
     row = Scenes(material, recipe, dark, np.random.default_rng(1))
     samples = row.take(60 * RATE).astype(float)
     treble = sosfilt(butter(6, (5500, 7500), "bandpass", fs=RATE, output="sos"), samples)
@@ -135,7 +137,7 @@ def test_the_room_is_behind_the_word_and_nowhere_else(folders, share: float, lea
 
 def test_a_share_of_the_even_noises_are_rooms(folders) -> None:
     material = folders.load("train")
-    own = colours(np.random.default_rng(0), seconds=2)
+    own = coloured_noises(np.random.default_rng(0), seconds=2)
     row = Scenes(material, replace(SceneRecipe(), room_tone=0.67), own, np.random.default_rng(2))
     drawn = [row._even() for _ in range(600)]
     rooms = sum(not any(noise is colour for colour in own) for noise in drawn)

@@ -16,7 +16,8 @@ from tests.training.scenes.test_scenes import QUIET
 from training.corpora import corpus
 from training.learning.hard_negatives import LEAST_POSTERIOR, find_hard_negatives
 from training.learning.scene_batches import Folders
-from training.scenes.scenes import Scenes, colours
+from training.scenes.augment import coloured_noises
+from training.scenes.scenes import Scenes
 
 RATE = 44_100
 SHIPPED = ROOT / "model" / "words" / "activate.npz"
@@ -79,7 +80,7 @@ def test_scenes_repeat_what_led_to_such_a_moment(tmp_path, near: float, least: f
     scenes = Scenes(
         material,
         replace(PLAIN, near=near),
-        colours(np.random.default_rng(0), seconds=2),
+        coloured_noises(np.random.default_rng(0), seconds=2),
         np.random.default_rng(1),
     )
     samples = scenes.take(120 * RATE).astype(float)

@@ -17,8 +17,10 @@ from training.corpora.corpus import split_of
 from training.learning.checkpoint import CHECKPOINT, read
 from training.learning.early_stopping import EarlyStopping
 from training.learning.scene_batches import Folders, TrainingPlan
-from training.learning.trainer import Schedule, Trainer
-from training.scenes.scenes import SceneMaterial, SceneRecipe
+from training.learning.schedule import Schedule
+from training.learning.trainer import Trainer
+from training.scenes.material import SceneMaterial
+from training.scenes.recipe import SceneRecipe
 from training.utils.errors import TrainingError
 
 RATE = 16_000

@@ -74,7 +74,7 @@ def kill_when(folder: Path, pattern: str, count: int = 1) -> None:
 @pytest.mark.timeout(2400)  # three trainings, each of which loads TensorFlow
 def test_one_command_gives_a_measured_model_and_a_killed_one_gives_the_same(tmp_path) -> None:
     pytest.importorskip("tensorflow", reason="the train extra is not installed")
-    from training.learning.trainer import CONTINUED_LEARNING_RATE
+    from training.learning.schedule import CONTINUED_LEARNING_RATE
 
     straight, killed = prepare(tmp_path / "straight"), prepare(tmp_path / "killed")
     log = finish(straight)

@@ -10,16 +10,11 @@ from model.frontend import FLOOR_DB, FRAME_COLUMNS, FrontEnd, spectrogram
 from training.alignment.phone_targets import UNKNOWN
 from training.corpora import corpus
 from training.learning.scene_batches import CHUNK_SAMPLES, CHUNK_STEPS, Folders, TrainingPlan, epoch, stretched
-from training.scenes.scenes import (
-    PHONE_LAG,
-    SceneMaterial,
-    SceneRecipe,
-    Scenes,
-    colours,
-    microphone_response,
-    room_response,
-    stretch,
-)
+from training.scenes.augment import coloured_noises, microphone_response, room_response, stretch
+from training.scenes.labels import PHONE_LAG
+from training.scenes.material import SceneMaterial
+from training.scenes.recipe import SceneRecipe
+from training.scenes.scenes import Scenes
 
 RATE = 44_100
 QUIET = replace(
@@ -57,7 +52,7 @@ def material(folders) -> SceneMaterial:
 
 
 def scenes(material: SceneMaterial, recipe: SceneRecipe = QUIET, seed: int = 1) -> Scenes:
-    return Scenes(material, recipe, colours(np.random.default_rng(0), seconds=2), np.random.default_rng(seed))
+    return Scenes(material, recipe, coloured_noises(np.random.default_rng(0), seconds=2), np.random.default_rng(seed))
 
 
 def test_ones_stand_in_the_50_steps_after_each_word_and_nowhere_else(material) -> None:
@@ -220,7 +215,9 @@ def test_batches_are_what_the_daemon_would_compute_and_follow_each_other(folders
     assert (first.fresh == 1).all()
     assert (second.fresh == 0).all()
     seeds = np.random.SeedSequence([4, 0]).spawn(3)
-    row = Scenes(material, plan.recipe, colours(np.random.default_rng(seeds[-1])), np.random.default_rng(seeds[1]))
+    row = Scenes(
+        material, plan.recipe, coloured_noises(np.random.default_rng(seeds[-1])), np.random.default_rng(seeds[1])
+    )
     samples = row.take(2 * CHUNK_SAMPLES + 1000)
     scaling = plan.front_end.new_scaling()
     power = spectrogram(samples)

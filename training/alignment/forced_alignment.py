@@ -66,7 +66,7 @@ def fill_cache(tasks: Mapping[Path, Any], work: Callable[[Any], Any], jobs: int,
             wait_for_turn(locks.enter_context((folder / _LOCK).open("ab")), title)
         missing = [(file, task, work) for file, task in tasks.items() if not file.exists()]
         if missing:
-            for _ in bar(in_processes(_write, missing, jobs), title, unit, len(missing), part=None):
+            for _ in bar(in_processes(_write, missing, jobs), title, unit, len(missing)):
                 pass
 
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from training.pipeline.adapt_voice import AdaptationSounds
 
 WORDS = 10_000  # among which those are looked for that sound like the word; a dictionary would take minutes
-SECONDS_PER_ROW, SECONDS_TO_MEASURE = 0.02, 15.0  # on two cores of a laptop; the pace so far corrects it
 
 
 def add_adapt(commands: Any) -> None:
@@ -90,9 +89,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Adapt, print before and after, and write the model file. Raises TrainingError if it would hear worse."""
     from model.modelfile import save
     from training.learning.fine_tune import FineTuner, FineTuneSettings
-    from training.pipeline.adapt_voice import Folds, adapt, notes_of, titles
+    from training.pipeline.adapt_voice import Folds, adapt, notes_of
     from training.utils.errors import TrainingError
-    from training.utils.progress import Journey, travel
 
     start = _model(arguments.model)
     output = arguments.output or Path(f"{start.word.replace(' ', '_').replace('/', '_')}_adapted.npz")
@@ -109,12 +107,8 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         threads=arguments.threads,
     )
-    once = arguments.batches * arguments.rows * SECONDS_PER_ROW
-    journey = Journey({title: once if "training" in title else SECONDS_TO_MEASURE for title in titles(folds.count)})
-    travel(journey)
     tuner = FineTuner(start, gentle)
-    outcome = adapt(start, sounds, tuner, folds, journey, notes_of(start, sounds, tuner, folds, arguments.work))
-    travel(None)
+    outcome = adapt(start, sounds, tuner, folds, notes_of(start, sounds, tuner, folds, arguments.work))
     print(outcome.table())
     if outcome.refused:
         raise TrainingError(f"{output} is not written: {outcome.refused}; more recordings may help")

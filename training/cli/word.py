@@ -69,7 +69,8 @@ def run(arguments: argparse.Namespace) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from dataclasses import replace
 
-    from training.pipeline.train_word import QUICK, TrainingSize, TrainWordOptions, train_word
+    from training.pipeline.options import QUICK, TrainingSize, TrainWordOptions
+    from training.pipeline.train_word import train_word
 
     size = QUICK if arguments.quick else TrainingSize()
     given = {

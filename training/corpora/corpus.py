@@ -285,7 +285,7 @@ def _decode(
             return False
         file.truncate(0)  # what an interrupted one left
         results = zip(found, threads.map(one, found), strict=True)
-        for number, ((path, _), samples) in enumerate(bar(results, title, "file", len(found), part=None)):
+        for number, ((path, _), samples) in enumerate(bar(results, title, "file", len(found))):
             if isinstance(samples, str):
                 problems.append({"number": number, "path": str(path), "reason": samples})  # the path for who reads it
                 continue

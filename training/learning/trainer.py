@@ -140,10 +140,9 @@ class Trainer:
         state1 = state2 = np.zeros((self._plan.rows, UNITS), np.float32)
         first = self._state.epoch * self._plan.epoch_steps
         title = f"epoch {self._state.epoch + 1}/{self._schedule.epochs}"
-        part = (self._state.epoch / self._schedule.epochs, (self._state.epoch + 1) / self._schedule.epochs)
         by_events = self._state.epoch >= self._schedule.event_from * self._schedule.epochs
         shares = (0.3, self._schedule.event_weight) if by_events else (1.0, 0.0)
-        for number in bar(range(first, first + self._plan.epoch_steps), title, "batch", part=part):
+        for number in bar(range(first, first + self._plan.epoch_steps), title, "batch"):
             batch: Batch = next(producer)
             going_on = (1 - batch.fresh)[:, None]
             self._optimizer.learning_rate = self._learning_rate(number)

@@ -27,7 +27,6 @@ from training.measuring.score_recordings import TestRecording
 from training.scenes.augment import coloured_noises
 from training.scenes.material import SceneMaterial
 from training.utils.errors import TrainingError
-from training.utils.progress import Journey
 from training.utils.result_cache import ResultCache
 
 if TYPE_CHECKING:
@@ -264,11 +263,6 @@ def _rate(rate: Rate) -> str:
     return f"{rate.value:.1f} ({rate.count}; {low:.1f} to {high:.1f})"
 
 
-def titles(folds: int) -> list[str]:
-    """The steps of an adaptation, in order: training and measuring, for each fold and for all recordings."""
-    return [f"{what} {part}" for part in (*range(1, folds + 1), "all") for what in ("training", "measuring")]
-
-
 def notes_of(start: Model, sounds: AdaptationSounds, tuner: FineTuner, folds: Folds, folder: Path) -> ResultCache:
     """What was measured with the same model, the same sounds and the same settings."""
     corpora = [sounds.own, sounds.said, sounds.not_word, sounds.spoken, sounds.noise]
@@ -278,20 +272,14 @@ def notes_of(start: Model, sounds: AdaptationSounds, tuner: FineTuner, folds: Fo
     return ResultCache(folder, "adapted", [json.dumps(settings).encode(), *weights])
 
 
-def adapt(
-    start: Model, sounds: AdaptationSounds, tuner: FineTuner, folds: Folds, steps: Journey, notes: ResultCache
-) -> AdaptResult:
-    """Train once for each fold and once on all; decide. steps: those of `titles`; notes: of an interrupted run."""
+def adapt(start: Model, sounds: AdaptationSounds, tuner: FineTuner, folds: Folds, notes: ResultCache) -> AdaptResult:
+    """Train once for each fold and once on all; decide. notes: of an interrupted run."""
     before = after = None
     for fold in range(folds.count):
         if (known := notes.get(str(fold))) is not None:
-            steps.skip(f"training {fold + 1}")
-            steps.skip(f"measuring {fold + 1}")
             old, new = map(Figures.of, known)
         else:
-            steps.begin(f"training {fold + 1}")
             model = tuner.tune(folds.material(fold), f"training {fold + 1} of {folds.count + 1}", fold)
-            steps.begin(f"measuring {fold + 1}")
             old, new = compare(start, model, *folds.held_back(fold))
             notes.keep(str(fold), [old.exact(), new.exact()])
         before, after = (before + old, after + new) if before and after else (old, new)
@@ -300,10 +288,8 @@ def adapt(
     refused = verdict(before, after)
     model = start
     if refused is None:
-        steps.begin("training all")
         model = tuner.tune(folds.material(None), f"training {folds.count + 1} of {folds.count + 1}", folds.count)
         tuner.check(model)
-        steps.begin("measuring all")
         # a training can go wrong by itself: what is written is looked at, too
         old, new = compare(start, model, *folds.held_back(None))
         if (reason := verdict(old, new)) is not None:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from tqdm import tqdm
 from training.utils.atomic_write import atomic_write
 from training.utils.errors import TrainingError
 from training.utils.find_files import find_files
-from training.utils.progress import Journey, duration
 
 Result = dict[str, Any]
 
@@ -35,13 +34,12 @@ def stamp(paths: Iterable[Path]) -> str:
 
 
 class ResumableSteps:
-    """The steps of one command, in a folder. expected: seconds that each may take, in their order."""
+    """The steps of one command, in a folder. names: all of them, in their order."""
 
-    def __init__(self, folder: Path, expected: Mapping[str, float]) -> None:
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self._folder = folder
-        self._names = list(expected)
+        self._names = list(names)
         self._chain = ""
-        self.journey = Journey(expected)
         (folder / "steps").mkdir(parents=True, exist_ok=True)
 
     def run(self, name: str, settings: Mapping[str, Any], action: Callable[[Path], Result]) -> Result:
@@ -66,14 +64,12 @@ class ResumableSteps:
             shutil.rmtree(folder, ignore_errors=True)
             known = {}
         if known.get("done"):
-            self.journey.skip(name)
             return dict(known["result"])
         folder.mkdir(parents=True, exist_ok=True)
         content = {"key": self._chain, "with": described, "done": False}
         _write(mark, content)
-        self.journey.begin(name)
         number = self._names.index(name) + 1
-        tqdm.write(f"step {number} of {len(self._names)}, {name}; about {duration(self.journey.left())} left in all")
+        tqdm.write(f"step {number} of {len(self._names)}, {name}")
         began = time.monotonic()
         result = action(folder)
         seconds = round(time.monotonic() - began, 1)

@@ -110,9 +110,7 @@ def vary(utterances: Sequence[SpokenText], rng: np.random.Generator, phones: flo
     return varied
 
 
-def speak_all(
-    utterances: Sequence[SpokenText], folder: Path, title: str, part: tuple[float, float] = (0.0, 1.0)
-) -> int:
+def speak_all(utterances: Sequence[SpokenText], folder: Path, title: str) -> int:
     """Write each utterance as a FLAC file and the manifest; what is there already is kept. Returns how many failed.
 
     Files are numbered in the order given, so an interrupted run goes on where it stopped. Raises TrainingError if the
@@ -139,9 +137,7 @@ def speak_all(
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         failures = [
-            failure
-            for failure in bar(pool.map(one, enumerate(utterances)), title, "clip", len(utterances), part)
-            if failure
+            failure for failure in bar(pool.map(one, enumerate(utterances)), title, "clip", len(utterances)) if failure
         ]
     with (folder / SPEECH_MANIFEST).open("w") as manifest:
         for number, utterance in enumerate(utterances):
@@ -208,10 +204,9 @@ def speak_corpus(
         *draw(sentences(spoken_words, quarter, rng), voices, quarter, rng),
         *draw(spoken_words, voices, negatives - 2 * quarter, rng),
     ]
-    first = positives / max(1, positives + negatives)  # share of the work
     said = vary(draw([phrase], voices, positives, rng), rng, *VARIED)
-    failed = speak_all(said, folder / names[0], "positives", (0.0, first))
-    failed += speak_all(vary(utterances, rng, 0.0, VARIED_OTHERS), folder / names[1], "negatives", (first, 1.0))
+    failed = speak_all(said, folder / names[0], "positives")
+    failed += speak_all(vary(utterances, rng, 0.0, VARIED_OTHERS), folder / names[1], "negatives")
     if failed:
         tqdm.write(f"{failed} of {positives + negatives} utterances were left out")
 

@@ -40,12 +40,11 @@ from training.pipeline.adapt_voice import (
     coloured_noise,
     notes_of,
     selection,
-    titles,
     verdict,
     words,
 )
+from training.scenes.material import SceneMaterial
 from training.utils.errors import TrainingError
-from training.utils.progress import Journey
 from training.utils.result_cache import ResultCache
 from training.voices.negative_texts import handful
 
@@ -284,19 +283,21 @@ def test_what_would_hear_worse_is_not_written(tmp_path: Path) -> None:
     assert not (tmp_path / "second.npz").exists()
 
 
-class Steps(Journey):
-    """Notes which steps were begun; interrupts at one of them, as Ctrl-C does."""
+class InterruptedTuner(FineTuner):
+    """Notes which trainings were done; interrupted after one of them, as by Ctrl-C."""
 
-    def __init__(self, last: str = "") -> None:
-        super().__init__(dict.fromkeys(titles(2), 1.0))
-        self.begun: list[str] = []
-        self._last = last
+    last = ""
 
-    def begin(self, step: str) -> None:
-        if step == self._last:
+    def begin(self, last: str = "") -> None:
+        self.titles: list[str] = []
+        self.last = last
+
+    def tune(self, material: SceneMaterial, title: str, number: int = 0) -> Model:
+        model = super().tune(material, title, number)
+        self.titles.append(title)
+        if title == self.last:
             raise KeyboardInterrupt
-        super().begin(step)
-        self.begun.append(step)
+        return model
 
 
 def test_an_interrupted_adaptation_goes_on_with_the_next_training(tmp_path: Path) -> None:
@@ -305,17 +306,20 @@ def test_an_interrupted_adaptation_goes_on_with_the_next_training(tmp_path: Path
     own = words([tmp_path], tmp_path / "cache")
     sounds = AdaptationSounds(own, None, None, corpus_of("talk", 6), corpus_of("noise", 4))
     folds, start = Folds(sounds, 2, 0), gullible()
-    tuner = FineTuner(start, FineTuneSettings(batches=2, rows=2))
+    tuner = InterruptedTuner(start, FineTuneSettings(batches=2, rows=2))
 
-    def run(steps: Steps, folder: str) -> AdaptResult:
-        return adapt(start, sounds, tuner, folds, steps, notes_of(start, sounds, tuner, folds, tmp_path / folder))
+    def run(folder: str) -> AdaptResult:
+        return adapt(start, sounds, tuner, folds, notes_of(start, sounds, tuner, folds, tmp_path / folder))
 
+    tuner.begin(last="training 2 of 3")
     with pytest.raises(KeyboardInterrupt):
-        run(Steps("measuring 2"), "work")
-    second, at_once = Steps(), Steps()
-    interrupted, whole = run(second, "work"), run(at_once, "elsewhere")
-    assert second.begun == ["training 2", "measuring 2", "training all", "measuring all"]
-    assert at_once.begun == titles(2)
+        run("work")
+    tuner.begin()
+    interrupted = run("work")
+    assert tuner.titles == ["training 2 of 3", "training 3 of 3"]
+    tuner.begin()
+    whole = run("elsewhere")
+    assert tuner.titles == ["training 1 of 3", "training 2 of 3", "training 3 of 3"]
     assert (interrupted.before, interrupted.after) == (whole.before, whole.after)
     assert interrupted.model.measured == whole.model.measured
     for name, array in whole.model.weights.as_dict().items():

@@ -1,14 +1,13 @@
-"""Samples in, detections out: the whole path, for a file and for a stream alike.
+"""Detects words in samples: the whole path, for a file and for a stream alike.
 
-`Scorer` turns samples into posteriors, `Spotter` has a scorer and the gates, `Detector` a spotter and the rolling
-window. All cut the audio into frames counted from the start of the stream, so any split into blocks gives bitwise
-equal results.
+`Scorer` turns samples into posteriors, a `Spotter` adds the gates, a `Detector` the rolling window. The audio is cut
+into frames counted from the start of the stream, so any split into blocks gives bitwise equal results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -122,6 +121,11 @@ class Scorer:
         self._pending = pending[whole:].copy()
         return self._score(pending[:whole])
 
+    def conclude(self) -> Scores:
+        """End of a recording: the steps of its last frame and of half a second of silence; reset before the next."""
+        silence = np.zeros(-self._samples % FRAME + QUIET_AFTER, np.int16)
+        return self._score(np.concatenate((self._pending, silence)))
+
     def flush(self) -> Scores:
         """End of the stream: the steps of the last, incomplete frame; reset before the next stream.
 
@@ -165,32 +169,36 @@ def score(model: Model, samples: Samples) -> FloatArray:
     return np.concatenate([*parts, scorer.flush().posteriors[0]])
 
 
-class Spotter:
-    """Samples to scores to detections; holds no more of the past than they need, so that hundreds fit into memory.
+def blocks_of(samples: Samples) -> Iterator[Samples]:
+    """(n,) int16 samples -> the same in blocks no longer than the rolling window.
 
-    models: one per word, each with its own threshold, smoothing and suppression; networks: as for `Scorer`;
-    on_scores: shown all that was computed, before it is decided on.
-    Raises ValueError if there is no model or if two stand for the same word.
+    Raises ValueError for anything but one-dimensional int16.
+    """
+    if samples.ndim != 1 or samples.dtype != np.int16:
+        raise ValueError(f"expected int16 samples of shape (n,), not {samples.dtype} {samples.shape}")
+    for start in range(0, len(samples), CLIP):
+        yield samples[start : start + CLIP]
+
+
+class Spotter:
+    """Push samples, get detections; holds no more of the past than they need, so that hundreds fit into memory.
+
+    models: one per word, each with its own threshold, smoothing and suppression; networks: as for `Scorer`.
+    Raises ValueError if there is none or if two stand for the same word.
     """
 
-    def __init__(
-        self,
-        models: Sequence[Model],
-        networks: Sequence[Network] | None = None,
-        on_scores: Callable[[Scores], None] | None = None,
-    ) -> None:
+    def __init__(self, models: Sequence[Model], networks: Sequence[Network] | None = None) -> None:
         if not models:
             raise ValueError("a detector needs at least one model")
         self.words = tuple(model.word for model in models)
         if len(set(self.words)) < len(self.words):
             raise ValueError(f"two models for the same word: {', '.join(self.words)}")
-        self._scorer = Scorer(models, networks)
+        self.scorer = Scorer(models, networks)
         self._gates = [Gate(model.threshold, model.smoothing, model.suppression) for model in models]
-        self._on_scores = on_scores
 
     def reset(self) -> None:
         """Start of a new stream, as after a gap in the audio."""
-        self._scorer.reset()
+        self.scorer.reset()
         for gate in self._gates:
             gate.reset()
 
@@ -199,48 +207,39 @@ class Spotter:
 
         Raises ValueError for anything but one-dimensional int16.
         """
-        detections = []
-        for block in in_windows(samples):
-            detections += self._decide(self._scorer.push(block))
-        return detections
+        return [detection for block in blocks_of(samples) for detection in self.decide(self.scorer.push(block))]
 
     def flush(self) -> list[Detection]:
         """End of the stream: the detections in the last, incomplete frame."""
-        return self._decide(self._scorer.flush())
+        return self.decide(self.scorer.flush())
 
     def conclude(self) -> list[Detection]:
         """End of a recording: as `flush`, and what half a second of silence after it makes certain, at its end."""
-        heard = self._scorer.heard
-        scores = self._scorer.push(np.zeros(-heard % FRAME + QUIET_AFTER, np.int16))
-        return [replace(detection, sample=min(detection.sample, heard)) for detection in self._decide(scores)]
+        return self.decide(self.scorer.conclude())
 
-    def _decide(self, scores: Scores) -> list[Detection]:
-        if self._on_scores is not None:
-            self._on_scores(scores)
-        detections = [
-            Detection(word, firing.score, firing.step * STEP + STEP_SPAN)
+    def decide(self, scores: Scores) -> list[Detection]:
+        """What the scorer computed of the next steps -> the detections among them, in order of time.
+
+        A gate's firing is a candidate until here, where it becomes a detection.
+        """
+        candidates = [
+            (firing.step, word, firing.score)
             for word, gate, posteriors in zip(self.words, self._gates, scores.posteriors, strict=True)
             for firing in gate.push(posteriors)
         ]
-        return sorted(detections, key=lambda detection: detection.sample)
-
-
-def in_windows(samples: Samples) -> Iterator[Samples]:
-    """The samples in blocks of 10 s at most. Raises ValueError for anything but one-dimensional int16."""
-    if samples.ndim != 1 or samples.dtype != np.int16:
-        raise ValueError(f"expected int16 samples of shape (n,), not {samples.dtype} {samples.shape}")
-    for start in range(0, len(samples), CLIP):
-        yield samples[start : start + CLIP]
+        candidates.sort(key=lambda candidate: candidate[0])
+        heard = self.scorer.heard
+        return [Detection(word, score, min(step * STEP + STEP_SPAN, heard)) for step, word, score in candidates]
 
 
 class Detector:
     """Push samples, get detections; the last 10 s can be read at any moment.
 
-    models, and what is raised: as for `Spotter`.
+    models, and what is raised: as for `Spotter`. samples: (n,) int16; columns: (n, 101) power; posteriors: (n, words).
     """
 
     def __init__(self, models: Sequence[Model]) -> None:
-        self._spotter = Spotter(models, on_scores=self._keep)
+        self._spotter = Spotter(models)
         self.words = self._spotter.words
         self.samples = RingBuffer(CLIP, dtype=np.int16)
         self.columns = RingBuffer(CLIP_COLUMNS, (BINS,))
@@ -253,25 +252,23 @@ class Detector:
             ring.reset()
 
     def push(self, samples: Samples) -> list[Detection]:
-        """(n,) int16 samples -> the detections among the frames that they complete, in order of time.
-
-        Raises ValueError for anything but one-dimensional int16.
-        """
+        """As `Spotter.push`."""
         detections = []
-        for block in in_windows(samples):
+        for block in blocks_of(samples):
             self.samples.push(block)
-            detections += self._spotter.push(block)
+            detections += self._decide(self._spotter.scorer.push(block))
         return detections
 
     def flush(self) -> list[Detection]:
-        """End of the stream: the detections in the last, incomplete frame."""
-        return self._spotter.flush()
+        """As `Spotter.flush`."""
+        return self._decide(self._spotter.scorer.flush())
 
     def conclude(self) -> list[Detection]:
-        """End of a recording: as `flush`, and what half a second of silence after it makes certain, at its end."""
-        return self._spotter.conclude()
+        """As `Spotter.conclude`."""
+        return self._decide(self._spotter.scorer.conclude())
 
-    def _keep(self, scores: Scores) -> None:
-        # of samples that were heard, not of the silence after a recording
+    def _decide(self, scores: Scores) -> list[Detection]:
+        """Decide once the window holds all that it is about; of samples that were heard, not of silence after them."""
         self.columns.push(scores.columns.T[: column_count(self.samples.total) - self.columns.total])
         self.posteriors.push(scores.posteriors.T[: step_count(self.samples.total) - self.posteriors.total])
+        return self._spotter.decide(scores)

@@ -1,4 +1,4 @@
-"""Audio in, features out: the constants of the whole project and the front end of the network.
+"""Turns audio into features, and holds the constants of the whole project.
 
 Samples are 16-bit integers (or floats with such values) at 44.1 kHz, mono. A *column* is the power
 spectral density of 200 samples, 101 bins; columns follow each other every 80 samples. A *step* is one

@@ -1,4 +1,4 @@
-"""Posteriors in, decisions out; no clock, only steps.
+"""Turns posteriors into decisions; no clock, only steps.
 
 The gate fires when the smoothed posterior exceeds the threshold. It then stays silent for 75 steps *and*
 until the smoothed posterior has fallen to the threshold or below: one chime for one word.

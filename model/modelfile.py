@@ -6,12 +6,14 @@ is ever executed: pickled arrays are refused, as is every shape or front end oth
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
 import textwrap
 import zipfile
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,14 @@ class Model:
         if self.weights.bins != self.front_end.bins:
             raise ValueError(f"the network reads {self.weights.bins} bins, the front end gives {self.front_end.bins}")
         Gate(self.threshold, self.smoothing, self.suppression)  # checks the ranges
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that tell these weights from others."""
+        digest = hashlib.sha256()
+        for name, array in sorted(self.weights.as_dict().items()):
+            digest.update(name.encode() + array.tobytes())
+        return digest.hexdigest()[:16]
 
 
 def save(path: str | os.PathLike[str], model: Model) -> None:

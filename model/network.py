@@ -1,4 +1,4 @@
-"""The network: features in, posteriors out, one state carried from frame to frame.
+"""The network: scores features, and carries one state from frame to frame.
 
 Conv1D (196 filters, 15 columns, stride 4) -> ReLU -> GRU 128 -> GRU 128 -> Dense(1) -> sigmoid, with every
 BatchNorm folded into its neighbour. The same code scores a file and a stream, for one word and for several, whose

@@ -1,4 +1,4 @@
-"""The rolling window: the most recent part of a stream, kept in a ring, copied only when it is read."""
+"""Keeps the most recent part of a stream in a ring, copied only when it is read."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import tomllib
 
 import pytest
 
+import model
 from tests.support.paths import ROOT
 
 PACKAGES = ("model", "daemon", "training")
@@ -109,6 +110,15 @@ def test_importing_all_of_model_loads_numpy_alone():
     loaded = loaded_by(*modules("model"))
     assert "numpy" in loaded
     assert loaded <= allowed
+
+
+def test_the_engine_offers_what_it_names_and_loads_numpy_only_then():
+    """`chimed --help` imports the package for how help reads."""
+    assert "numpy" not in loaded_by("model", "model.cli_help")
+    for name in model.__all__:
+        assert getattr(model, name) is not None
+    with pytest.raises(AttributeError, match="'model' has no attribute 'nothing'"):
+        _ = model.nothing
 
 
 def test_importing_all_of_daemon_loads_nothing_heavy():

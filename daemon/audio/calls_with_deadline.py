@@ -1,4 +1,4 @@
-"""Calls into a C library that may never return, each in a thread that can be given up."""
+"""Makes calls into a C library that may never return, each in a thread that can be given up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from daemon.system.errors import AudioError
 T = TypeVar("T")
 
 
-class LimitedCalls:
+class CallsWithDeadline:
     """Makes one call at a time; while one hangs, every further one fails at once."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""PortAudio's blocks in, the same blocks out in the loop's thread, which is woken no more often than needed.
+"""Takes PortAudio's blocks over into the loop's thread, which is woken no more often than needed.
 
 Bounded: what finds no room is dropped and counted with the next block. In a quiet room `WakeupBatching` lets a few
 blocks wait for each other.
@@ -15,7 +15,7 @@ from daemon.audio.resample import Samples
 from daemon.audio.wakeup_batching import WakeupBatching
 
 
-class Captured(NamedTuple):
+class CapturedBlock(NamedTuple):
     """A block at the device's rate. lost: some audio before it was; dropped: how many blocks of ours that were."""
 
     samples: Samples
@@ -29,9 +29,9 @@ class CaptureQueue:
     def __init__(self, limit: int, channel: int = 1) -> None:
         self._limit = limit
         self._channel = channel
-        self._blocks: deque[Captured] = deque()
+        self._blocks: deque[CapturedBlock] = deque()
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._patience = WakeupBatching()
+        self._batching = WakeupBatching()
         self._lost, self._dropped = False, 0
         self.finished = False  # the stream; nothing more will come
 
@@ -53,9 +53,9 @@ class CaptureQueue:
             self._lost, self._dropped = True, self._dropped + 1
             return
         block = samples[:, self._channel - 1].copy()
-        self._blocks.append(Captured(block, self._lost, self._dropped))
+        self._blocks.append(CapturedBlock(block, self._lost, self._dropped))
         self._lost, self._dropped = False, 0
-        if self._patience.push(block):
+        if self._batching.push(block):
             self._ring()
 
     def finish(self) -> None:
@@ -69,7 +69,7 @@ class CaptureQueue:
 
     # in the loop's
 
-    def get(self, seconds: float) -> Captured | None:
+    def get(self, seconds: float) -> CapturedBlock | None:
         """The next block; None if none comes within so long, or the stream is finished."""
         with contextlib.suppress(queue.Empty):
             while not self._blocks and not self.finished:
@@ -78,4 +78,4 @@ class CaptureQueue:
 
     def hurry(self) -> None:
         """Let no block wait in the next second. For any thread."""
-        self._patience.hurry()
+        self._batching.hurry()

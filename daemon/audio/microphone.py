@@ -1,7 +1,7 @@
-"""A microphone in, blocks out, for days: a device that is lost is noticed, said once, and reopened.
+"""Captures a microphone for days: a device that is lost is noticed, said once, and reopened.
 
-PortAudio's callback copies the block into the bounded `CaptureQueue`. A device that vanishes raises nothing: its
-stream finishes, or its blocks just stop coming, or they go on and hold zeros alone. So all three are watched here.
+PortAudio's callback copies the block into a bounded `CaptureQueue`. A device that vanishes raises nothing: its stream
+finishes, or its blocks just stop coming, or they go on and hold zeros alone. So all three are watched here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from daemon.audio.capture_queue import CaptureQueue
-from daemon.audio.portaudio import Capture, PortAudio, Wanted
+from daemon.audio.portaudio import Capture, PortAudio
+from daemon.audio.portaudio_library import WantedDevice
 from daemon.audio.resample import Resampler, Samples, to_float
 from daemon.audio.sources import Block
 from daemon.system.errors import AudioError
@@ -25,14 +26,14 @@ QUEUE_BLOCKS = 125  # blocks, 10 s: a sound server that paused for seconds deliv
 FIRST_BLOCK_LIMIT = 2.0  # s; a device that works took up to 1.7 s, and waiting in this way may cost a core
 BLOCK_LIMIT = 3.0  # s without a block: the device is lost
 WATCH_LIMIT = 10.0  # s; then the device is opened anew, since another may be the default by now
-POLL_SECONDS = 0.25  # s
-WAIT = 0.5  # s without a block, longer than any waits in the inbox: then it is worth a look why
+SILENCE_POLL_SECONDS = 0.25  # s
+BLOCK_WAIT_SECONDS = 0.5  # s without a block, longer than any waits in the queue: then it is worth a look why
 BACK_OFF = (0.25, 0.5, 1.0, 2.0)  # s before each attempt to reopen; the last one goes on for ever
 OVERLOAD_PAUSE = 60.0  # s between two complaints about overload
 SILENCE_LIMIT = 5.0  # s of zeros; the quietest room has noise
 SILENCE_PAUSE = 3600.0  # s between two complaints about silence: a noise gate falls silent all the time
 
-SILENCE: Samples = np.empty(0, np.int16)
+NO_SAMPLES: Samples = np.empty(0, np.int16)
 
 log = logging.getLogger(__name__)
 
@@ -65,14 +66,14 @@ class Microphone:
         heard: bool = False,
     ) -> None:
         self._portaudio = portaudio
-        self._device: Wanted = device
+        self._device: WantedDevice = device
         self._channel = channel
         self._factor = np.float32(10 ** (gain / 20))
         self._capture: Capture | None = None
-        self._inbox = CaptureQueue(QUEUE_BLOCKS, channel)
+        self._queue = CaptureQueue(QUEUE_BLOCKS, channel)
         self._heard = heard
         self._lost = False
-        self._silence = Silence()
+        self._silence = SilenceWarning()
         self.name = "microphone" if device is None else f"microphone {device!r}"
         portaudio.load()
         try:
@@ -84,8 +85,8 @@ class Microphone:
 
     def _open(self) -> None:
         # a new one each time, since a stream that was given up may still write to the old one
-        self._inbox = inbox = CaptureQueue(QUEUE_BLOCKS, self._channel)
-        self._capture = self._portaudio.capture(self._device, self._channel, inbox.callback, inbox.finish)
+        self._queue = queue = CaptureQueue(QUEUE_BLOCKS, self._channel)
+        self._capture = self._portaudio.capture(self._device, self._channel, queue.callback, queue.finish)
         self._resampler = Resampler(self._capture.rate)
         self.name = f"microphone {self._capture.device.name!r}"
         if self._device is not None:
@@ -111,7 +112,7 @@ class Microphone:
                 if isinstance(error, NothingComesError):
                     following = self._watch
             self.close()
-            yield Block(SILENCE, gap=True)
+            yield Block(NO_SAMPLES, gap=True)
             time.sleep(pause)
             reader = following
 
@@ -127,13 +128,13 @@ class Microphone:
             self._open()
         limit, last, complained, unsaid = FIRST_BLOCK_LIMIT, time.monotonic(), -OVERLOAD_PAUSE, 0
         while True:
-            captured = self._inbox.get(WAIT)
+            captured = self._queue.get(BLOCK_WAIT_SECONDS)
             if captured is None:
-                if self._inbox.finished:
+                if self._queue.finished:
                     raise DeviceLostError("the device went away")
                 if time.monotonic() - last > limit:
                     raise NothingComesError(f"no sound came for {limit:g} s")
-                yield Block(SILENCE)
+                yield Block(NO_SAMPLES)
                 continue
             samples, gap, dropped = captured
             gap &= limit != FIRST_BLOCK_LIMIT  # some devices report a loss when they start
@@ -164,8 +165,8 @@ class Microphone:
         while not self._portaudio.arrived(self._capture):
             if time.monotonic() > deadline:
                 raise NothingComesError(f"no sound came for {WATCH_LIMIT:g} s")
-            yield Block(SILENCE)
-            time.sleep(POLL_SECONDS)
+            yield Block(NO_SAMPLES)
+            time.sleep(SILENCE_POLL_SECONDS)
 
     @property
     def _rate(self) -> int:
@@ -174,11 +175,11 @@ class Microphone:
 
     def backlog(self) -> int:
         """Samples that wait in the queue."""
-        return len(self._inbox) * FRAME
+        return len(self._queue) * FRAME
 
     def hurry(self) -> None:
         """For a second, hand on each block when it comes."""
-        self._inbox.hurry()
+        self._queue.hurry()
 
     def close(self) -> None:
         """Stop capturing, within a second whatever the sound server does."""
@@ -187,7 +188,7 @@ class Microphone:
             self._capture = None
 
 
-class Silence:
+class SilenceWarning:
     """Says once when a device delivers zeros alone, and once when it delivers sound again."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Whether chimed shall listen at all: switched off by hand, for some time or until it is switched on again.
+"""Says whether chimed shall listen at all: it can be muted by hand, for some time or until it is unmuted.
 
 A crash does not end it: while it lasts, a file in the runtime folder says so, and the next process reads it.
 """

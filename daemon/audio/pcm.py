@@ -1,4 +1,4 @@
-"""Raw PCM of any rate, width and channel count in, as a stream of bytes; int16 mono samples at 44.1 kHz out."""
+"""Converts raw PCM of any rate, width and channel count, cut anywhere, to int16 mono samples at 44.1 kHz."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples at one rate in, the same sound at another out, as floats or as 16-bit integers."""
+"""Resamples sound, as floats or as 16-bit integers, block by block."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_rate(rate: int) -> None:
 
 
 class Resampler:
-    """Floats at one rate in, int16 at another out, block by block; equal rates pass through exactly.
+    """Resamples floats at one rate to int16 at another, block by block; equal rates pass through exactly.
 
     Raises AudioError for a rate (Hz) that no recording has.
     """

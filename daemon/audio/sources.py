@@ -1,4 +1,4 @@
-"""Recordings in, blocks of int16 mono samples at 44.1 kHz out, whatever the rate and the channels were.
+"""Reads recordings and raw PCM as blocks of int16 mono samples at 44.1 kHz, whatever their rate and channels.
 
 Files and raw PCM are read here, the microphone in `microphone`; all of them are a `Source`.
 """

@@ -1,4 +1,4 @@
-"""A microphone that can be shut and exchanged while it is listened to: one stream of blocks out, through all of it."""
+"""Makes one stream of blocks of a microphone that can be shut and exchanged while it is listened to."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 
-from daemon.audio.microphone import POLL_SECONDS, SILENCE
+from daemon.audio.microphone import NO_SAMPLES, SILENCE_POLL_SECONDS
 from daemon.audio.mute import Mute
 from daemon.audio.sources import Block, Source
 
 # whether to be patient, and whether it was heard before
-Open = Callable[[bool, bool], Source]
+OpenSource = Callable[[bool, bool], Source]
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class SwitchableSource:
 
     live = True
 
-    def __init__(self, open_source: Open, mute: Mute) -> None:
+    def __init__(self, open_source: OpenSource, mute: Mute) -> None:
         self._open = open_source
         self._mute = mute
         self._exchanged = False
@@ -37,7 +37,7 @@ class SwitchableSource:
         """The microphone's."""
         return self._source.name if self._source is not None else "the microphone"
 
-    def exchange(self, open_source: Open) -> None:
+    def exchange(self, open_source: OpenSource) -> None:
         """Listen to another microphone from the next block on, or once it is not muted any more."""
         self._open = open_source
         self._exchanged, self._heard = True, False
@@ -60,12 +60,12 @@ class SwitchableSource:
                 if self._mute.on or self._exchanged:
                     break
             self.close()
-            yield Block(SILENCE, gap=True)
+            yield Block(NO_SAMPLES, gap=True)
 
     def _silence(self) -> Iterator[Block]:
         while self._mute.on:
-            yield Block(SILENCE)
-            time.sleep(POLL_SECONDS)
+            yield Block(NO_SAMPLES)
+            time.sleep(SILENCE_POLL_SECONDS)
 
     def backlog(self) -> int:
         """Samples that were captured but not yet handed on."""

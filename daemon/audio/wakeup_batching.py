@@ -1,4 +1,4 @@
-"""Blocks in, whether the loop must be woken for each of them out: what is no louder than the room may wait.
+"""Decides whether the loop must be woken for a block: what is no louder than the room may wait.
 
 Whoever wakes for a block of 80 ms finds that weights and code have left the processor's caches, and to fetch them again
 takes longer than to compute. So in a quiet room a few blocks are handed on at once, each as it is, in their order. The
@@ -14,13 +14,13 @@ from daemon.audio.resample import Samples
 
 HELD = 4  # blocks that are handed on at once, 0.32 s
 AWAKE = 13  # blocks, 1 s: a decision comes at most a quarter of a second after the end of a word
-ROOM_BLOCKS = 63  # blocks, 5 s: as quiet as the quietest block of this stretch and of the one before is the room
+STRETCH = 63  # blocks, 5 s: as quiet as the quietest block of this stretch and of the one before is the room
 LOUD = 1.6  # times the power of the room, 2 dB: steady noise nearly always stays below; docs/benchmarks.md has more
 POINTS = 440  # sums that a block is reduced to, of 8 samples at 44.1 kHz
 
 
 class WakeupBatching:
-    """Looks at block after block of one stream, at any rate. Not patient in its first second."""
+    """Looks at block after block of one stream, at any rate. In its first second none may wait."""
 
     def __init__(self) -> None:
         self._awake = AWAKE  # so many more blocks must not wait
@@ -40,7 +40,7 @@ class WakeupBatching:
         if self._hurried or power > LOUD * min(self._lowest, self._lowest_before):
             self._hurried, self._awake = False, AWAKE
         self._seen += 1
-        if self._seen == ROOM_BLOCKS:
+        if self._seen == STRETCH:
             self._lowest_before, self._lowest, self._seen = self._lowest, float("inf"), 0
         self._held += 1
         if self._awake:

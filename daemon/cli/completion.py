@@ -1,4 +1,4 @@
-"""`chimed completion`: what teaches a shell the commands and options of `chimed`, made from the parser itself."""
+"""`chimed completion`: prints what lets a shell complete `chimed`'s commands and options, from the parser itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`chimed detect`: recordings in; a line or a JSON object for each word out, and a picture or the sound if asked."""
+"""`chimed detect`: says where in recordings a word is heard, and draws it or writes it with chimes if asked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from daemon.audio.resample import Samples
 from daemon.audio.sources import STDIN, import_soundfile, open_input
-from daemon.cli.detect_chimes import ChimeOverlay
+from daemon.cli.detect_chimes import ChimeTrack
 from daemon.cli.detect_plot import Picture
 from daemon.config import settings as config
 from daemon.listening import listening_plan
@@ -26,7 +26,7 @@ def command(args: argparse.Namespace) -> int:
     """Score each recording on its own; 1 if one of them cannot be read. Raises ChimedError."""
     _check(args)
     silence_libraries()  # an MP3 decoder talks about each damaged header
-    settings = listening_plan.chosen(config.load(args.config), args.model, args.threshold)
+    settings = listening_plan.with_overrides(config.load(args.config), args.model, args.threshold)
     models = listening_plan.load_models(settings.words)
     responses = listening_plan.responses(settings, models)
     sounds = {word: chime.synthesise() if each.chime is None else each.chime for word, each in responses.items()}
@@ -54,7 +54,7 @@ def _detect(
     rate: int | None,
     detector: Detector,
     picture: Picture | None,
-    track: ChimeOverlay | None,
+    track: ChimeTrack | None,
     sounds: dict[str, Samples],
     line: Callable[[str, Detection], str],
 ) -> int:
@@ -88,7 +88,7 @@ def _scored(file: str, rate: int | None, detector: Detector) -> Iterator[tuple[S
 
 
 @contextmanager
-def _written_track(path: str) -> Iterator[ChimeOverlay]:
+def _written_track(path: str) -> Iterator[ChimeTrack]:
     """A chime track that is written to this WAV. Raises ChimedError if it cannot be."""
     soundfile = import_soundfile()
     try:
@@ -97,7 +97,7 @@ def _written_track(path: str) -> Iterator[ChimeOverlay]:
         raise ChimedError(f"{path}: {error.strerror or error}") from error
     try:
         with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, "PCM_16", format="WAV") as out:
-            yield ChimeOverlay(out.write)
+            yield ChimeTrack(out.write)
     except (soundfile.LibsndfileError, AssertionError) as error:  # soundfile asserts that all was written
         raise ChimedError(f"{path}: cannot be written ({error or 'is the disk full?'})") from error
 

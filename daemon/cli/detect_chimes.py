@@ -1,4 +1,4 @@
-"""A recording and its detections in, the recording with chimes out, block by block."""
+"""Mixes chimes into a recording where a word was heard, block by block."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from daemon.audio.resample import Samples
 from model.frontend import FRAME
 
 
-class ChimeOverlay:
+class ChimeTrack:
     """Mixes a chime into the stream at each detection; what comes out is as long as what went in.
 
     write: gets the mixed pieces. A detection is known at most one frame after its place in the stream, so one

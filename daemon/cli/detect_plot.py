@@ -1,4 +1,4 @@
-"""What a detector computed in, one picture out: spectrogram, posterior, threshold and hits on one time axis.
+"""Draws what a detector computed: spectrogram, posterior, threshold and hits on one time axis.
 
 Memory stays bounded: a long recording is drawn whole, with several columns or steps in one pixel.
 """
@@ -21,7 +21,7 @@ Rows = npt.NDArray[Any]
 
 RESOLUTION = 2400  # columns of a long recording's picture: between half of it and all of it
 TOP = 10_000  # Hz; speech, and the bins that the models read, lie below
-COLOUR_RANGE_DB = 65.0  # dB from the brightest to the darkest colour
+COLOR_RANGE_DB = 65.0  # dB from the brightest to the darkest colour
 COLORS = ("#c2410c", "#0f766e", "#6d28d9", "#b45309", "#1d4ed8")
 LABELS = 30  # more hits than this are marked by triangles alone
 LABEL_WIDTH = 0.07  # of the picture
@@ -121,7 +121,7 @@ class Picture:
             origin="lower",
             aspect="auto",
             cmap="magma",
-            vmin=bright - COLOUR_RANGE_DB,
+            vmin=bright - COLOR_RANGE_DB,
             vmax=bright,
             extent=(0, seconds, -half_bin / 1000, (SAMPLE_RATE / 2 + half_bin) / 1000),
             interpolation="antialiased",

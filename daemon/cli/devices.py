@@ -1,10 +1,10 @@
-"""`chimed devices`: the microphones that ``--device`` and the configuration can name."""
+"""`chimed devices`: lists the microphones that ``--device`` and the configuration can name."""
 
 from __future__ import annotations
 
 import argparse
 
-from daemon.audio.portaudio import NO_DEVICE, PortAudio
+from daemon.audio.portaudio_library import NO_DEVICE, PortAudioLibrary
 from daemon.system.errors import AudioError
 from daemon.system.terminal import say, silence_libraries
 
@@ -12,7 +12,7 @@ from daemon.system.terminal import say, silence_libraries
 def command(_args: argparse.Namespace) -> int:
     """List the microphones, the default one marked. Raises AudioError where there is none."""
     silence_libraries()
-    devices = PortAudio().devices()
+    devices = PortAudioLibrary().devices()
     if not devices:
         raise AudioError(NO_DEVICE.format(noun="microphone"))
     width = max(len(device.name) for device in devices)

@@ -1,4 +1,4 @@
-"""The command `chimed`: arguments in, an exit code out. What it needs is imported once it is known what is wanted."""
+"""The command `chimed`. What a command needs is imported once it is known which one is wanted."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import TypeAlias
 
 import daemon
 
@@ -43,10 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
 def parser() -> argparse.ArgumentParser:
     """All commands and options."""
     from daemon.cli import wyoming
-    from daemon.system.log_handlers import LEVELS
     from model.cli_help import finish
 
     top = argparse.ArgumentParser(
@@ -57,16 +60,40 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"chimed {daemon.__version__}")
     top.set_defaults(numpy=True)
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    # in the order in which the help lists them
+    _add_run(commands)
+    _add_detect(commands)
+    wyoming.add(commands, _add_words)
+    _add_test_hook(commands)
+    _add_devices(commands)
+    _add_config(commands)
+    _add_requests(commands)
+    _add_service(commands)
+    _add_completion(commands)
+    finish(commands)
+    return top
 
-    run = commands.add_parser(
+
+def _add(commands: Commands, name: str, module: str, text: str, *examples: str) -> argparse.ArgumentParser:
+    """A command, which this module's function `command` does."""
+    epilog = "\n  ".join(["examples:" if examples[1:] else "example:", *examples])
+    command = commands.add_parser(name, help=text, epilog=epilog)
+    command.set_defaults(module=module)
+    return command
+
+
+def _add_run(commands: Commands) -> None:
+    from daemon.system.log_handlers import LEVELS
+
+    run = _add(
+        commands,
         "run",
-        help="listen to the microphone, or to a recording as if it were one",
-        epilog="examples:\n"
-        "  chimed run --device USB\n"
-        "  chimed run --input meeting.flac --fast --no-chime\n"
-        "  ffmpeg -i talk.m4a -f s16le -ac 1 -ar 44100 - | chimed run --input - --fast",
+        "daemon.cli.run",
+        "listen to the microphone, or to a recording as if it were one",
+        "chimed run --device USB",
+        "chimed run --input meeting.flac --fast --no-chime",
+        "ffmpeg -i talk.m4a -f s16le -ac 1 -ar 44100 - | chimed run --input - --fast",
     )
-    run.set_defaults(module="daemon.cli.run")
     source = run.add_argument_group("what to listen to")
     source.add_argument("--device", metavar="NAME", help="microphone: its number or (part of) its name")
     source.add_argument("--input", metavar="FILE", help="a recording instead; - for raw 16-bit mono PCM on stdin")
@@ -77,15 +104,17 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--log-level", metavar="LEVEL", choices=LEVELS, help=f"one of {', '.join(LEVELS)}")
     run.add_argument("-v", "--verbose", action="store_const", dest="log_level", const="debug", help="log everything")
 
-    detect = commands.add_parser(
+
+def _add_detect(commands: Commands) -> None:
+    detect = _add(
+        commands,
         "detect",
-        help="say where in recordings a word is heard",
-        epilog="examples:\n"
-        "  chimed detect meeting.flac\n"
-        "  chimed detect --json *.wav\n"
-        "  chimed detect --threshold 0.3 --plot heard.png clip.wav",
+        "daemon.cli.detect",
+        "say where in recordings a word is heard",
+        "chimed detect meeting.flac",
+        "chimed detect --json *.wav",
+        "chimed detect --threshold 0.3 --plot heard.png clip.wav",
     )
-    detect.set_defaults(module="daemon.cli.detect")
     detect.add_argument("files", nargs="+", metavar="FILE", help="any format; - for raw 16-bit mono PCM on stdin")
     _add_rate(detect)
     _add_words(detect)
@@ -93,60 +122,44 @@ def parser() -> argparse.ArgumentParser:
     detect.add_argument("--plot", metavar="PNG", help="draw spectrogram, posterior, threshold and hits")
     detect.add_argument("--chime", metavar="WAV", help="write the recording with a chime where the word was heard")
 
-    wyoming.add(commands, _add_words)
-    test_hook = commands.add_parser(
+
+def _add_test_hook(commands: Commands) -> None:
+    test_hook = _add(
+        commands,
         "test-hook",
-        help="run the hooks of a word, as if it had been heard",
-        epilog="example:\n  chimed test-hook activate",
+        "daemon.cli.test_hook",
+        "run the hooks of a word, as if it had been heard",
+        "chimed test-hook activate",
     )
-    test_hook.set_defaults(module="daemon.cli.test_hook")
     test_hook.add_argument("word", metavar="WORD", help="one of the words that chimed listens for")
     test_hook.add_argument("--config", type=Path, metavar="FILE", help="instead of ~/.config/chimed/config.yaml")
 
-    devices = commands.add_parser("devices", help="list the microphones", epilog="example:\n  chimed devices")
-    devices.set_defaults(module="daemon.cli.devices")
 
-    settings = commands.add_parser(
+def _add_devices(commands: Commands) -> None:
+    _add(commands, "devices", "daemon.cli.devices", "list the microphones", "chimed devices")
+
+
+def _add_config(commands: Commands) -> None:
+    settings = _add(
+        commands,
         "config",
-        help="print the settings in force and where each comes from",
-        epilog="examples:\n  chimed config\n  chimed config --check ~/.config/chimed/config.yaml",
+        "daemon.cli.config",
+        "print the settings in force and where each comes from",
+        "chimed config",
+        "chimed config --check ~/.config/chimed/config.yaml",
     )
-    settings.set_defaults(module="daemon.cli.config")
     settings.add_argument(
         "--check", type=Path, nargs="?", const=Path(), metavar="FILE", help="only say whether this file can be used"
     )
     _add_words(settings)
 
-    _add_remote(commands)
 
-    service = commands.add_parser(
-        "service",
-        help="install chimed as a systemd service of your session",
-        epilog="examples:\n  chimed service install\n  sudo /opt/chimed/bin/chimed service install --system",
-    )
-    service.set_defaults(module="daemon.cli.systemd_service")
-    service.add_argument("action", choices=("install", "uninstall", "status"), help="what to do with it")
-    service.add_argument("--system", action="store_true", help="of the machine, for one without a session")
-    completion = commands.add_parser(
-        "completion",
-        help="print what lets a shell complete `chimed`'s commands and options",
-        epilog="examples:\n  chimed completion bash >~/.local/share/bash-completion/completions/chimed\n"
-        "  chimed completion fish >~/.config/fish/completions/chimed.fish",
-    )
-    completion.set_defaults(module="daemon.cli.completion", numpy=False)
-    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="which one")
-    finish(commands)
-    return top
-
-
-def _add_remote(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_requests(commands: Commands) -> None:
     """The commands that speak to a running chimed."""
 
     def add(name: str, module: str, text: str, *examples: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(
-            name, help=text, epilog="\n  ".join(["examples:" if examples[1:] else "example:", *examples])
-        )
-        command.set_defaults(module=module, ask=name, numpy=False)
+        command = _add(commands, name, module, text, *examples)
+        command.set_defaults(ask=name, numpy=False)
         command.add_argument("--socket", type=Path, metavar="PATH", help="where the configuration put the socket")
         return command
 
@@ -177,6 +190,32 @@ def _add_remote(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "chimed trigger activate",
     )
     trigger.add_argument("word", metavar="WORD", help="one of the words that it listens for")
+
+
+def _add_service(commands: Commands) -> None:
+    service = _add(
+        commands,
+        "service",
+        "daemon.cli.systemd_service",
+        "install chimed as a systemd service of your session",
+        "chimed service install",
+        "sudo /opt/chimed/bin/chimed service install --system",
+    )
+    service.add_argument("action", choices=("install", "uninstall", "status"), help="what to do with it")
+    service.add_argument("--system", action="store_true", help="of the machine, for one without a session")
+
+
+def _add_completion(commands: Commands) -> None:
+    completion = _add(
+        commands,
+        "completion",
+        "daemon.cli.completion",
+        "print what lets a shell complete `chimed`'s commands and options",
+        "chimed completion bash >~/.local/share/bash-completion/completions/chimed",
+        "chimed completion fish >~/.config/fish/completions/chimed.fish",
+    )
+    completion.set_defaults(numpy=False)
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="which one")
 
 
 def _add_rate(group: argparse._ActionsContainer) -> None:

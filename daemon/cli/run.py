@@ -32,9 +32,9 @@ from daemon.system.sd_notify import Notifier
 from daemon.system.terminal import reopen_closed, silence_libraries
 from daemon.wyoming.embedded import EmbeddedService
 
-LAST_CHIME_SECONDS = 0.8  # s that a chime gets to end before the daemon does
+LAST_CHIME = 0.8  # s that a chime gets to end before the daemon does
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-LAST_CALL_SECONDS = 0.2  # s that a hanging sound server gets
+LAST_CALL = 0.2  # s that a hanging sound server gets
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def command(args: argparse.Namespace) -> int:
     except Exception:
         log.exception("this is a mistake in chimed")
         code = 1  # and no orderly exit if PortAudio would make it hang
-    if not portaudio.idle(LAST_CALL_SECONDS):
+    if not portaudio.idle(LAST_CALL):
         # an orderly exit terminates PortAudio, which then hangs with the sound server or crashes
         logging.shutdown()
         os._exit(code)
@@ -70,7 +70,7 @@ def command(args: argparse.Namespace) -> int:
 def _listen(args: argparse.Namespace, portaudio: PortAudio) -> int:
     settings = _settings(args)
     logging.getLogger().setLevel(settings.log_level.upper())
-    plan = listening_plan.prepare(settings)
+    plan = listening_plan.load_plan(settings)
     with ExitStack() as stack:  # takes the parts down in reverse order
         notifier = Notifier()
         stack.callback(notifier.close)
@@ -87,10 +87,11 @@ def _listen(args: argparse.Namespace, portaudio: PortAudio) -> int:
         stack.callback(source.close)
         player = None if args.no_chime or args.fast else ChimePlayer(portaudio)
         if player is not None:
-            stack.callback(player.wait, LAST_CHIME_SECONDS)
+            stack.callback(player.wait, LAST_CHIME)
         loop = ListeningLoop(source, plan, player, hooks, notifier, mute, alive=lambda: not portaudio.hung)
-        components = RunComponents(loop, hooks, wyoming, control, functools.partial(open_microphone, args, portaudio))
-        components.keep(settings)
+        open_new = functools.partial(open_microphone, args, portaudio)
+        components = RunComponents(loop, source, hooks, wyoming, control, open_new)
+        components.keep_clips(settings, plan)
         stack.callback(loop.close)
         reloader = Reloader(settings, lambda: _settings(args), components.follow, loop, notifier)
         _reload_on_signal(lambda: loop.ask(reloader.reload))
@@ -104,14 +105,15 @@ def _listen(args: argparse.Namespace, portaudio: PortAudio) -> int:
         except KeyboardInterrupt:
             mute.end()  # who stops it ends that too; a crash does not
             raise
-        log.info("end of %s: %.1f s, %d heard", source.name, loop.status().seconds, loop.status().detections)
+        status = loop.status()
+        log.info("end of %s: %.1f s, %d heard", source.name, status.seconds, status.detections)
         hooks.wait()
     return 0
 
 
 def _settings(args: argparse.Namespace) -> Settings:
     """What is configured, as the command line overrides it. Raises ConfigError."""
-    settings = listening_plan.chosen(config.load(args.config), args.model, args.threshold)
+    settings = listening_plan.with_overrides(config.load(args.config), args.model, args.threshold)
     return dataclasses.replace(settings, log_level=args.log_level or settings.log_level)
 
 

@@ -1,4 +1,4 @@
-"""Settings in, the parts of a running chimed that follow them out: at the start and after each reload."""
+"""Makes the parts of a `chimed run`, and has them follow the settings after each reload."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 
 from daemon.audio.microphone import Microphone
 from daemon.audio.portaudio import PortAudio
-from daemon.audio.switchable_source import Open, SwitchableSource
-from daemon.config.settings import Audio, Control, Settings
+from daemon.audio.sources import Source
+from daemon.audio.switchable_source import OpenSource, SwitchableSource
+from daemon.config.settings import AudioSettings, ControlSettings, Settings
 from daemon.control.server import ControlServer, socket_path
 from daemon.listening.listening_plan import ListeningPlan
 from daemon.listening.loop import ListeningLoop
@@ -27,12 +28,14 @@ class RunComponents:
     def __init__(
         self,
         loop: ListeningLoop,
+        source: Source,
         hooks: HookRunner,
         wyoming: EmbeddedService,
         control: ControlServer | None,
-        microphone: Callable[[Audio], Open],
+        microphone: Callable[[AudioSettings], OpenSource],
     ) -> None:
         self._loop = loop
+        self._source = source
         self._hooks = hooks
         self._wyoming = wyoming
         self._control = control
@@ -51,9 +54,9 @@ class RunComponents:
         self._loop.adopt(plan)
         logging.getLogger().setLevel(new.log_level.upper())
         self._hooks.at_once = new.hooks_at_once
-        if new.audio != old.audio and isinstance(self._loop.source, SwitchableSource):
-            self._loop.source.exchange(self._microphone(new.audio))
-        self.keep(new)
+        if new.audio != old.audio and isinstance(self._source, SwitchableSource):
+            self._source.exchange(self._microphone(new.audio))
+        self.keep_clips(new, plan)
 
     def _move(self, path: Path | None) -> None:
         assert self._control is not None
@@ -61,25 +64,25 @@ class RunComponents:
         self._loop.mute.move(mute_file(path))
         log.info("control socket: %s", path or "none")
 
-    def keep(self, settings: Settings) -> None:
-        """Keep clips as these settings want it, of what the loop listens for now."""
-        if self._loop.keeper is not None:
-            self._loop.keeper.stop()
-            self._loop.keeper = None
+    def keep_clips(self, settings: Settings, plan: ListeningPlan) -> None:
+        """Keep clips as these settings want it, of these words."""
+        if self._loop.clip_recorder is not None:
+            self._loop.clip_recorder.stop()
+            self._loop.clip_recorder = None
         if settings.clips.folder is not None:
             from daemon.responses.clip_recorder import ClipRecorder  # most keep none
 
-            self._loop.keeper = ClipRecorder(settings.clips, self._loop.plan.models)
+            self._loop.clip_recorder = ClipRecorder(settings.clips, plan.models)
 
 
-def open_microphone(args: argparse.Namespace, portaudio: PortAudio, audio: Audio) -> Open:
+def open_microphone(args: argparse.Namespace, portaudio: PortAudio, audio: AudioSettings) -> OpenSource:
     """What opens the microphone that the command line names, else this configuration."""
     named = args.device is not None  # by someone who is here to read that there is no such device
     device = args.device if named else audio.device
     return lambda patient, heard: Microphone(portaudio, device, audio.channel, audio.gain, patient or not named, heard)
 
 
-def control_server(wanted: Control) -> ControlServer:
+def control_server(wanted: ControlSettings) -> ControlServer:
     """The control socket; where it cannot be, chimed listens all the same."""
     try:
         return ControlServer(wanted_path(wanted))
@@ -88,7 +91,7 @@ def control_server(wanted: Control) -> ControlServer:
         return ControlServer(None)
 
 
-def wanted_path(wanted: Control) -> Path | None:
+def wanted_path(wanted: ControlSettings) -> Path | None:
     """Where the control socket shall be; None for none."""
     return (wanted.socket or socket_path()) if wanted.enabled else None
 

@@ -1,4 +1,4 @@
-"""`chimed status`, `mute`, `unmute` and `trigger`: what they ask of a running chimed, and its answers as text."""
+"""`chimed status`, `mute`, `unmute` and `trigger`: ask a running chimed, and print its answer as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`chimed service`: the unit that ships, with the right command in it, to where systemd finds it, and away again."""
+"""`chimed service`: puts the unit that ships where systemd finds it, with the right command, or takes it away."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from daemon.listening import listening_plan
 from daemon.system.errors import ChimedError
 from daemon.system.terminal import say
 
-UNIT = "chimed.service"
+UNIT_NAME = "chimed.service"
 SHIPPED_COMMAND = "/usr/bin/chimed"
 NOTIFY_RELOAD = 253  # the version of systemd that lets `systemctl reload` wait for its end
-START_TIMEOUT = 10.0  # s to see what becomes of a start
+START_WAIT_SECONDS = 10.0  # s to see what becomes of a start
 HIDDEN = ("/root", "/home", "/tmp", "/run/user")  # noqa: S108 - what the system unit does not see
 
 
@@ -36,7 +36,7 @@ class UnitPlace:
     @property
     def unit(self) -> Path:
         """The unit's file."""
-        return self.folder / UNIT
+        return self.folder / UNIT_NAME
 
     @property
     def hint(self) -> str:
@@ -60,7 +60,7 @@ def command(args: argparse.Namespace) -> int:
 
 def _session() -> UnitPlace:
     folder = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return UnitPlace(Path(folder).expanduser() / "systemd" / "user", UNIT, ("systemctl", "--user"))
+    return UnitPlace(Path(folder).expanduser() / "systemd" / "user", UNIT_NAME, ("systemctl", "--user"))
 
 
 def _system() -> UnitPlace:
@@ -71,10 +71,10 @@ def _system() -> UnitPlace:
 
 def _install(place: UnitPlace) -> None:
     start = _chimed()
-    if place.template != UNIT:
+    if place.template != UNIT_NAME:
         _check_visible()
-    listening_plan.prepare(
-        listening_plan.chosen(settings.load(None if place.template == UNIT else _system_file()))
+    listening_plan.load_plan(
+        listening_plan.with_overrides(settings.load(None if place.template == UNIT_NAME else _system_file()))
     )  # or a ConfigError
     text = unit_text(_template(place.template), start, _version())
     _run(place, "daemon-reload")  # fails here, before anything is changed, if there is no such systemd
@@ -86,24 +86,24 @@ def _install(place: UnitPlace) -> None:
     except OSError as error:
         raise ChimedError(f"{place.unit}: {error.strerror}") from error
     say(f"wrote {place.unit}, which starts {start}")
-    for arguments in (("daemon-reload",), ("enable", UNIT), ("restart", "--no-block", UNIT)):
+    for arguments in (("daemon-reload",), ("enable", UNIT_NAME), ("restart", "--no-block", UNIT_NAME)):
         _run(place, *arguments, told=True)
-    deadline = time.monotonic() + START_TIMEOUT
+    deadline = time.monotonic() + START_WAIT_SECONDS
     while _show(place, "ActiveState") == "activating" and time.monotonic() < deadline:
         time.sleep(0.1)
     _describe(place)
-    if place.template == UNIT:
+    if place.template == UNIT_NAME:
         say("It runs while you are logged in; to have it run from the machine's start on: loginctl enable-linger")
 
 
 def _uninstall(place: UnitPlace) -> None:
     if not place.unit.exists():
         raise ChimedError(f"it is not installed: there is no {place.unit}")
-    _run(place, "disable", "--now", UNIT, told=True)
+    _run(place, "disable", "--now", UNIT_NAME, told=True)
     place.unit.unlink(missing_ok=True)  # `disable` removes what `systemctl link` made
     say(f"removed {place.unit}")
     _run(place, "daemon-reload", told=True)
-    additions = place.folder / f"{UNIT}.d"
+    additions = place.folder / f"{UNIT_NAME}.d"
     if additions.exists():
         say(f"left {additions}, which chimed did not make")
 
@@ -112,7 +112,7 @@ def _describe(place: UnitPlace) -> int:
     """Say how things stand; 0 if it runs, as `systemctl is-active` has it 3 if not."""
     active = _show(place, "ActiveState")
     enabled = _show(place, "UnitFileState") or "not installed"
-    say(f"{UNIT}: {enabled}, {active} ({_show(place, 'SubState')})")
+    say(f"{UNIT_NAME}: {enabled}, {active} ({_show(place, 'SubState')})")
     if status := _show(place, "StatusText"):
         say(status)
     say(f"its log: {place.hint}")
@@ -183,4 +183,4 @@ def _run(place: UnitPlace, *arguments: str, told: bool = False) -> str:
 
 
 def _show(place: UnitPlace, name: str) -> str:
-    return _run(place, "show", "--value", "-p", name, UNIT).strip()
+    return _run(place, "show", "--value", "-p", name, UNIT_NAME).strip()

@@ -9,7 +9,7 @@ import time
 from daemon.config import settings as config
 from daemon.config.hook import Hook
 from daemon.listening import listening_plan
-from daemon.responses.hooks import Event, run
+from daemon.responses.hooks import HookEvent, run
 from daemon.system.errors import UsageError
 from daemon.system.terminal import say
 
@@ -19,7 +19,7 @@ def command(args: argparse.Namespace) -> int:
 
     Raises ConfigError, and UsageError for a word that is not listened for or has no hooks.
     """
-    settings = listening_plan.chosen(config.load(args.config))
+    settings = listening_plan.with_overrides(config.load(args.config))
     responses = listening_plan.responses(settings, listening_plan.load_models(settings.words))
     if args.word not in responses:
         known = ", ".join(map(repr, responses))
@@ -27,17 +27,17 @@ def command(args: argparse.Namespace) -> int:
     hooks = responses[args.word].hooks
     if not hooks:
         raise UsageError(f"{args.word!r} has no hooks in {settings.file or 'any configuration file'}")
-    event = Event(args.word, 1.0, 0.0, "chimed test-hook")
+    event = HookEvent(args.word, 1.0, 0.0, "chimed test-hook")
     return max([_try(hook, event) for hook in hooks])
 
 
-def _try(hook: Hook, event: Event) -> int:
+def _try(hook: Hook, event: HookEvent) -> int:
     say(f"hook {hook.name}")
     begin = time.monotonic()
     try:
-        outcome = run(hook, event, lambda line: say(f"  {line}"), threading.Event())
+        result = run(hook, event, lambda line: say(f"  {line}"), threading.Event())
     except (OSError, ValueError) as error:
         say(f"cannot start: {getattr(error, 'strerror', None) or error}")
         return 1
-    say(f"{outcome}, after {time.monotonic() - begin:.1f} s")
-    return 1 if outcome.killed or outcome.code else 0
+    say(f"{result}, after {time.monotonic() - begin:.1f} s")
+    return 1 if result.killed or result.code else 0

@@ -1,4 +1,4 @@
-"""`chimed watch`: what a running chimed hears, as bars that move; or every event as a line of JSON."""
+"""`chimed watch`: shows what a running chimed hears as bars that move, or every event as a line of JSON."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 from daemon.control.client import conversation
 from daemon.system.terminal import printable, say
 
-BAR_BEGINS_DBFS = -80.0  # dBFS, where the bar of the level begins
+QUIETEST_SHOWN = -80.0  # dBFS, where the bar of the level begins
 BLOCKS = " ▏▎▍▌▋▊▉█"  # eighths of a character
-MARK = "│"
+THRESHOLD_MARK = "│"
 
 
 def command(args: argparse.Namespace) -> int:
     """Watch until Ctrl-C, or until the daemon stops. Raises ControlError."""
-    screen = LiveBars()
+    screen = Screen()
     with conversation(args.socket, "watch") as events:
         next(events)  # its answer
         for event in events:
@@ -40,7 +40,7 @@ def bars(event: dict[str, Any], width: int) -> list[str]:
     if level is None:
         return [printable(event["state"])[: width - 1]]
     lines = [
-        f"{'level':{name_width}}  {level:6.1f} dB {bar((level - BAR_BEGINS_DBFS) / -BAR_BEGINS_DBFS, None, room - 3)}"
+        f"{'level':{name_width}}  {level:6.1f} dB {bar((level - QUIETEST_SHOWN) / -QUIETEST_SHOWN, None, room - 3)}"
     ]
     for word in event["words"]:
         name = printable(word["word"])[:name_width]
@@ -54,11 +54,11 @@ def bar(value: float, mark: float | None, width: int) -> str:
     eighths = round(min(max(value, 0.0), 1.0) * width * 8)
     cells = [BLOCKS[min(max(eighths - 8 * i, 0), 8)] for i in range(width)]
     if mark is not None:
-        cells[min(int(mark * width), width - 1)] = MARK
+        cells[min(int(mark * width), width - 1)] = THRESHOLD_MARK
     return "".join(cells)
 
 
-class LiveBars:
+class Screen:
     """Lines that are drawn over the ones before; notes stay above them."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from daemon.config.wyoming_options import ANNOUNCED_NAME, ARBITRATION, CHOICES, IDLE, STREAMS
+from daemon.config.wyoming_options import ARBITRATION_RANGE, CHOICES, IDLE_RANGE, SERVICE_NAME, STREAMS_RANGE
 from daemon.system.log_handlers import LEVELS
 
 
@@ -20,24 +20,24 @@ def add(commands: Any, add_words: Callable[[argparse.ArgumentParser], None]) -> 
     command.set_defaults(module="daemon.wyoming.service")
     command.add_argument("--uri", help="tcp://HOST:PORT, unix://PATH or stdio:// (default: tcp://127.0.0.1:10400)")
     command.add_argument(
-        "--max-streams", type=_number(int, *STREAMS), metavar="N", help="serve so many at once (default: 32)"
+        "--max-streams", type=_number(int, *STREAMS_RANGE), metavar="N", help="serve so many at once (default: 32)"
     )
     command.add_argument(
         "--idle-timeout",
-        type=_number(float, *IDLE),
+        type=_number(float, *IDLE_RANGE),
         metavar="SECONDS",
         help="drop a client that is silent for so long (default: 300)",
     )
     command.add_argument(
         "--zeroconf",
         nargs="?",
-        const=ANNOUNCED_NAME,
+        const=SERVICE_NAME,
         metavar="NAME",
         help="announce the service on the network, so that Home Assistant finds it (default name: chimed)",
     )
     command.add_argument(
         "--arbitrate-ms",
-        type=_number(int, *ARBITRATION),
+        type=_number(int, *ARBITRATION_RANGE),
         metavar="MS",
         help="when several hear the word within so long, answer one of them (default: 0, answer all)",
     )

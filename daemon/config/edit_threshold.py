@@ -1,4 +1,4 @@
-"""A configuration's text and a threshold in, the same text with that threshold out: comments, order and style stay.
+"""Sets a word's threshold in a configuration's text, in which comments, order and style stay.
 
 The places come from the YAML parser's own marks, and nothing else is touched. The result is read again and must say
 the same as before but for the threshold: whatever the file holds, it is changed rightly or not at all.

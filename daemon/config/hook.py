@@ -1,4 +1,4 @@
-"""A hook as it is configured: the command, and how long and how often it may run."""
+"""A command that follows a word, as it is configured; `daemon.responses.hooks` runs it."""
 
 from __future__ import annotations
 

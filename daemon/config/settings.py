@@ -1,4 +1,4 @@
-"""One YAML file in, frozen settings out; everything is optional, and what is not understood is refused.
+"""Reads a configuration file as frozen settings; everything is optional, and what is not understood is refused.
 
 Read from ``--config``, else ``$XDG_CONFIG_HOME/chimed/config.yaml``, else ``/etc/chimed/config.yaml``.
 """
@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from daemon.config.hook import Hook
-from daemon.config.wyoming_options import ANNOUNCED_NAME, ARBITRATION, CHOICES, IDLE, STREAMS, WyomingOptions, check
+from daemon.config.wyoming_options import (
+    ARBITRATION_RANGE,
+    CHOICES,
+    IDLE_RANGE,
+    SERVICE_NAME,
+    STREAMS_RANGE,
+    WyomingOptions,
+    check,
+)
 from daemon.config.yaml_reader import Value, mode_of, read, suggest
 from daemon.system.errors import ConfigError, UsageError
 from daemon.system.log_handlers import LEVELS
@@ -30,7 +38,7 @@ Chime = bool | Path  # the project's own or none, or the user's sound
 
 
 @dataclass(frozen=True)
-class Word:
+class WordSettings:
     """A word to listen for; None leaves the decision to the model file or to the settings.
 
     where: "file:line: key: " before a complaint about the model; smoothing, suppression: steps.
@@ -46,7 +54,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Audio:
+class AudioSettings:
     """What to listen to. device: number or (part of a) name; channel: counted from 1; gain: dB."""
 
     device: int | str | None = None
@@ -55,7 +63,7 @@ class Audio:
 
 
 @dataclass(frozen=True)
-class Clips:
+class ClipSettings:
     """Recordings of what was heard. folder: None for none; the oldest go first.
 
     seconds, after: how much before and after a detection.
@@ -70,7 +78,7 @@ class Clips:
 
 
 @dataclass(frozen=True)
-class Control:
+class ControlSettings:
     """The socket for `chimed status` and its like. socket: None for the usual place in the runtime folder."""
 
     enabled: bool = True
@@ -86,13 +94,13 @@ class Settings:
     in it is a default.
     """
 
-    audio: Audio = Audio()
-    words: tuple[Word, ...] = ()
+    audio: AudioSettings = AudioSettings()
+    words: tuple[WordSettings, ...] = ()
     chime: Chime = True
     hooks: tuple[Hook, ...] = ()
     hooks_at_once: int = 16
-    clips: Clips = Clips()
-    control: Control = Control()
+    clips: ClipSettings = ClipSettings()
+    control: ControlSettings = ControlSettings()
     wyoming: WyomingOptions | None = None
     log_level: str = "info"
     file: Path | None = None
@@ -135,13 +143,13 @@ def _device(value: Value) -> int | str:
     return value.text() if value.is_text() else value.integer(0, 9999)
 
 
-def _word(value: Value) -> Word:
+def _word(value: Value) -> WordSettings:
     fields: dict[str, Any] = value.fields(WORD_KEYS)
     sources = [fields.pop(key) for key in ("word", "model") if key in fields]
     if len(sources) != 1:
         value.fail("each entry needs either `word` (one that comes with chimed) or `model` (a file)")
     model, where = sources[0]
-    return Word(model, where, **fields)
+    return WordSettings(model, where, **fields)
 
 
 def _shipped_word(value: Value) -> tuple[Path, str]:
@@ -194,16 +202,16 @@ def _wyoming(value: Value) -> WyomingOptions:
 
 def _zeroconf(value: Value) -> str | None:
     if value.is_bool():
-        return ANNOUNCED_NAME if value.boolean() else None
+        return SERVICE_NAME if value.boolean() else None
     return value.text()
 
 
-def default_word() -> Word:
+def default_word() -> WordSettings:
     """What is listened for when nothing is configured. Raises ConfigError if chimed came without it."""
     models = shipped()
     if DEFAULT_WORD not in models:
         raise ConfigError(f"no model for {DEFAULT_WORD!r} came with this chimed; name one with --model")
-    return Word(models[DEFAULT_WORD])
+    return WordSettings(models[DEFAULT_WORD])
 
 
 # every key there is: its name and how its value is read
@@ -242,20 +250,20 @@ CONTROL_KEYS: Keys = {
 }
 WYOMING_KEYS: Keys = {
     "uri": Value.text,
-    "max_streams": lambda value: value.integer(*STREAMS),
-    "idle_timeout": lambda value: value.number(*IDLE),
+    "max_streams": lambda value: value.integer(*STREAMS_RANGE),
+    "idle_timeout": lambda value: value.number(*IDLE_RANGE),
     "zeroconf": _zeroconf,
-    "arbitrate_ms": lambda value: value.integer(*ARBITRATION),
+    "arbitrate_ms": lambda value: value.integer(*ARBITRATION_RANGE),
     "arbitrate_by": lambda value: value.choice(CHOICES),
 }
 KEYS: Keys = {
-    "audio": lambda value: Audio(**value.fields(AUDIO_KEYS)),
+    "audio": lambda value: AudioSettings(**value.fields(AUDIO_KEYS)),
     "words": lambda value: tuple(map(_word, value.items())),
     "chime": _chime,
     "hooks": _hooks,
     "hooks_at_once": lambda value: value.integer(1, 1_000),
-    "clips": lambda value: Clips(**value.fields(CLIPS_KEYS)),
-    "control": lambda value: Control(**value.fields(CONTROL_KEYS)),
+    "clips": lambda value: ClipSettings(**value.fields(CLIPS_KEYS)),
+    "control": lambda value: ControlSettings(**value.fields(CONTROL_KEYS)),
     "wyoming": _wyoming,
     "log_level": lambda value: value.choice(LEVELS),
 }

@@ -1,4 +1,4 @@
-"""How the Wyoming service is to be offered: what the command line and the configuration say, checked."""
+"""Holds and checks how the Wyoming service is to be offered, as command line and configuration say."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 from daemon.system.errors import UsageError
 
 PORT = 10_400  # where clients look for a wake-word service
-ANNOUNCED_NAME = "chimed"  # under which it is announced, unless another is given
+SERVICE_NAME = "chimed"  # under which it is announced, unless another is given
 LOUDEST, SUREST = "loudest", "surest"
 CHOICES = (LOUDEST, SUREST)
-STREAMS = (1, 10_000)
-IDLE = (1, 86_400)  # s
-ARBITRATION = (0, 5_000)  # ms
+STREAMS_RANGE = (1, 10_000)
+IDLE_RANGE = (1, 86_400)  # s
+ARBITRATION_RANGE = (0, 5_000)  # ms
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The other end of the control socket: one request out, one answer or a stream of events back."""
+"""Asks a running chimed over its control socket: one request, then one answer or a stream of events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from daemon.control.server import SYSTEM_SOCKET, socket_path
 from daemon.system.errors import ChimedError
 
-ANSWER_TIMEOUT = 15.0  # s; the daemon itself gives up after 10
+REPLY_TIMEOUT_SECONDS = 15.0  # s; the daemon itself gives up after 10
 
 
 class ControlError(ChimedError):
@@ -31,7 +31,7 @@ def conversation(path: Path | None, command: str, **arguments: Any) -> Iterator[
     """The answer and whatever follows it, until the daemon ends. Raises ControlError."""
     path = path or usual_path()
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(ANSWER_TIMEOUT)
+        connection.settimeout(REPLY_TIMEOUT_SECONDS)
         try:
             connection.connect(str(path))
             # a daemon that takes no more clients says so and closes, perhaps before it was asked: that is still there

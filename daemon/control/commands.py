@@ -1,4 +1,4 @@
-"""Requests of the control socket in, answers out; what they change is changed between two blocks, by the loop.
+"""Does what is asked over the control socket, on the loop's own thread, between two blocks.
 
 Requests: ``{"command": "status"}``, ``watch``, ``mute`` (optional ``minutes``), ``unmute``, ``trigger`` (``word``),
 ``reload``, and those of `MonitorState`. An answer holds ``error``, one sentence, if it could not be done.
@@ -23,41 +23,43 @@ from daemon.control.server import Answer, ControlServer, Request
 from daemon.listening.listening_plan import ListeningPlan
 from daemon.listening.loop import ListeningLoop
 from daemon.listening.reload import Reloader
+from daemon.listening.status import Status
 from daemon.system.errors import ChimedError
 from model.detector import Detection, Detector
 from model.frontend import FRAME, FRAME_STEPS, SAMPLE_RATE, FloatArray
 
-LOOP_TIMEOUT = 10.0  # s; opening a microphone may take 5
+ANSWER_TIMEOUT_SECONDS = 10.0  # s; opening a microphone may take 5
 LONGEST_MUTE = 7 * 24 * 60  # minutes
-KEPT_DETECTIONS = 10  # detections
-SILENCE_DBFS = -100.0  # dBFS, what is shown for no sound at all
+RECENT_DETECTIONS = 10  # detections
+SILENT = -100.0  # dBFS, what is shown for no sound at all
 
 
-class RefusedError(ChimedError):
+class RequestRefusedError(ChimedError):
     """The request cannot be done; the text says why."""
 
 
 class ControlCommands:
-    """What can be asked of a loop through a control server."""
+    """Answers what is asked of a listening loop through a server, and publishes what it hears."""
 
     def __init__(self, loop: ListeningLoop, server: ControlServer, reloader: Reloader) -> None:
         self._loop = loop
         self._server = server
         self._reloader = reloader
-        self._view = MonitorState(loop, reloader)
+        self._monitor_state = MonitorState(loop, reloader)
         self._started = time.monotonic()
-        self._detector: Detector | None = None
-        self._recent: deque[dict[str, Any]] = deque(maxlen=KEPT_DETECTIONS)
-        loop.observers.append(self._follow)
+        self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT_DETECTIONS)
+        loop.observers.append(self._publish)
 
     def handle(self, request: Request) -> Answer:
         """The answer, once the loop has come to it; called in any thread."""
         answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self._loop.ask(lambda: answers.put(self._answer(request)))
         try:
-            return answers.get(timeout=LOOP_TIMEOUT)
+            return answers.get(timeout=ANSWER_TIMEOUT_SECONDS)
         except queue.Empty:
-            return {"error": f"chimed did not answer within {LOOP_TIMEOUT:g} s; it may still do what was asked"}
+            return {
+                "error": f"chimed did not answer within {ANSWER_TIMEOUT_SECONDS:g} s; it may still do what was asked"
+            }
 
     # on the loop's thread
 
@@ -70,14 +72,14 @@ class ControlCommands:
             "trigger": self._trigger,
             "reload": self._reload,
             "window": self._window,
-            "samples": self._view.samples,
+            "samples": self._monitor_state.samples,
         }
         command = request.get("command")
         if not isinstance(command, str) or command not in commands:
             return {"error": f"unknown command; known: {', '.join(commands)}"}
         try:
             return commands[command](request)
-        except RefusedError as error:
+        except RequestRefusedError as error:
             return {"error": str(error)}
 
     def _status(self, _request: Request) -> Answer:
@@ -86,10 +88,10 @@ class ControlCommands:
             "version": daemon.__version__,
             "pid": os.getpid(),
             "state": status.state,
-            "listening": status.flowing,
+            "listening": status.listening,
             "muted": status.muted,
-            "muted_for": _finite(status.muted_for),
-            "level": self._level(),
+            "muted_for": _finite(status.muted_seconds),
+            "level": self._level(status),
             "words": [
                 {
                     "word": model.word,
@@ -97,31 +99,31 @@ class ControlCommands:
                     "smoothing": model.smoothing,
                     "suppression": model.suppression,
                 }
-                for model in self._loop.plan.models
+                for model in status.plan.models
             ],
             "detections": status.detections,
             "last": list(self._recent),
             "uptime": round(time.monotonic() - self._started, 1),
             "heard": round(status.seconds, 1),
             "gaps": status.gaps,
-            "dropped_blocks": status.dropped,
-            "dropped_seconds": round(status.dropped * FRAME / SAMPLE_RATE, 2),
+            "dropped_blocks": status.dropped_blocks,
+            "dropped_seconds": round(status.dropped_blocks * FRAME / SAMPLE_RATE, 2),
             "complaint": status.complaint,
         }
 
     def _watch(self, _request: Request) -> Answer:
-        return {"watching": [model.word for model in self._loop.plan.models]}
+        return {"watching": [model.word for model in self._loop.status().plan.models]}
 
     def _mute(self, request: Request) -> Answer:
         if not self._loop.status().can_mute:
-            raise RefusedError("a recording cannot be muted")
+            raise RequestRefusedError("a recording cannot be muted")
         minutes = request.get("minutes")
         if minutes is None:
             self._loop.mute.begin()
         elif isinstance(minutes, int | float) and 0 < minutes <= LONGEST_MUTE:
             self._loop.mute.begin(60 * minutes)
         else:
-            raise RefusedError(f"minutes are a number, more than 0 and at most {LONGEST_MUTE}")
+            raise RequestRefusedError(f"minutes are a number, more than 0 and at most {LONGEST_MUTE}")
         return {"state": self._loop.status().state}
 
     def _unmute(self, _request: Request) -> Answer:
@@ -130,23 +132,22 @@ class ControlCommands:
         return {"muted_before": was}
 
     def _trigger(self, request: Request) -> Answer:
-        word, known = request.get("word"), self._loop.plan.responses
+        word, known = request.get("word"), self._loop.status().plan.responses
         if not isinstance(word, str) or word not in known:
-            raise RefusedError(f"not a word that is listened for; there are: {', '.join(known)}")
+            raise RequestRefusedError(f"not a word that is listened for; there are: {', '.join(known)}")
         self._loop.trigger(word)
         return {"triggered": word}
 
     def _reload(self, _request: Request) -> Answer:
         self._reloader.reload()
         if complaint := self._loop.status().complaint:
-            raise RefusedError(complaint)
+            raise RequestRefusedError(complaint)
         return {"state": self._loop.status().state}
 
     def _window(self, request: Request) -> Answer:
-        return self._view.window(request, list(self._recent)) | {"level": self._level()}
+        return self._monitor_state.window(request, list(self._recent)) | {"level": self._level(self._loop.status())}
 
-    def _follow(self, detector: Detector, detections: list[Detection]) -> None:
-        self._detector = detector
+    def _publish(self, detections: list[Detection]) -> None:
         for detection in detections:
             now = datetime.datetime.now().astimezone().isoformat(timespec="milliseconds")
             heard = {"word": detection.word, "score": round(detection.score, 4), "time": now}
@@ -154,32 +155,30 @@ class ControlCommands:
             if self._server.watched:
                 self._server.publish({"event": "detection"} | self._recent[-1])
         if self._server.watched:
-            self._loop.source.hurry()
-            plan, status = self._loop.plan, self._loop.status()
+            self._loop.hurry()
+            status, detector = self._loop.status(), self._loop.detector
             self._server.publish(
                 {
                     "event": "block",
                     "state": status.state,
                     "seconds": round(status.seconds, 3),
-                    "level": self._level(),
+                    "level": self._level(status),
                     "words": [
                         {"word": model.word, "posterior": posterior, "threshold": model.threshold}
-                        for model, posterior in zip(plan.models, highest(plan, detector), strict=True)
+                        for model, posterior in zip(status.plan.models, highest(status.plan, detector), strict=True)
                     ],
                 }
             )
 
-    def _level(self) -> float | None:
-        if self._detector is None or not self._loop.status().flowing:
-            return None
-        return level(self._detector)
+    def _level(self, status: Status) -> float | None:
+        return level(self._loop.detector) if status.listening else None
 
 
 def level(detector: Detector) -> float:
     """How loud the last 80 ms were, RMS in dBFS."""
     samples = detector.samples.last(FRAME).astype(np.float64)
     power = float(np.mean(samples**2)) if len(samples) else 0.0
-    return max(SILENCE_DBFS, round(10 * math.log10(power / 32_768**2), 1)) if power else SILENCE_DBFS
+    return max(SILENT, round(10 * math.log10(power / 32_768**2), 1)) if power else SILENT
 
 
 def highest(plan: ListeningPlan, detector: Detector) -> list[float]:

@@ -1,4 +1,4 @@
-"""The control socket: requests of other processes in, answers and events out, one JSON object a line.
+"""Serves the control socket: requests of other processes, answers and events, one JSON object a line.
 
 One thread waits for clients, and each client has one for as long as it is there, so that nothing runs while no one
 is. What is asked is done elsewhere: `handle` gets the request and gives the answer. Whatever a client sends, or does
@@ -23,11 +23,11 @@ from daemon.system.errors import ChimedError
 
 SYSTEM_SOCKET = Path("/run/chimed/control.sock")
 CLIENTS = 16
-REQUEST_LIMIT = 4_096  # bytes of a request
+REQUEST_BYTES_LIMIT = 4_096  # bytes of a request
 EVENTS_LIMIT = 64  # that wait for a client, 5 s of them
-CLIENT_TIMEOUT = 30.0  # s that a client may say nothing, or read nothing
+CLIENT_IDLE_SECONDS = 30.0  # s that a client may say nothing, or read nothing
 
-NO_REQUEST = f"a request is one JSON object in a line of less than {REQUEST_LIMIT} bytes"
+NO_REQUEST = f"a request is one JSON object in a line of less than {REQUEST_BYTES_LIMIT} bytes"
 
 Request = dict[str, Any]
 Answer = Mapping[str, Any]
@@ -55,7 +55,7 @@ class ControlServer:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self._place = _SocketPlace(path) if path is not None else None
+        self._place = _ListeningSocket(path) if path is not None else None
         self._handle: Callable[[Request], Answer] | None = None
         self._clients: set[socket.socket] = set()
         self._watchers: set[queue.Queue[Answer]] = set()
@@ -79,7 +79,7 @@ class ControlServer:
         """
         if path == self.path:
             return
-        place = _SocketPlace(path) if path is not None else None
+        place = _ListeningSocket(path) if path is not None else None
         if self._place is not None:
             self._place.leave()
         self._place = place
@@ -121,7 +121,7 @@ class ControlServer:
 
     # in threads
 
-    def _accept(self, place: _SocketPlace) -> None:
+    def _accept(self, place: _ListeningSocket) -> None:
         with place.listening:
             while not place.left.is_set():
                 try:
@@ -137,14 +137,14 @@ class ControlServer:
             self._clients.add(client)
         try:
             with client, client.makefile("rb") as lines:
-                client.settimeout(CLIENT_TIMEOUT)
+                client.settimeout(CLIENT_IDLE_SECONDS)
                 if self._closed.is_set():
                     return
                 if full:
                     _send(client, {"error": f"there are {CLIENTS} clients already"})
                     return
                 assert self._handle is not None
-                while line := lines.readline(REQUEST_LIMIT):
+                while line := lines.readline(REQUEST_BYTES_LIMIT):
                     request = _parse(line)
                     _send(client, self._handle(request) if request else {"error": NO_REQUEST})
                     if not line.endswith(b"\n"):
@@ -171,7 +171,7 @@ class ControlServer:
                 self._watchers.discard(events)
 
 
-class _SocketPlace:
+class _ListeningSocket:
     """A socket that listens at this path. Raises ChimedError."""
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The detector's rolling window in, what someone who watches it wants to know out: all of it, or what is new.
+"""Encodes the detector's rolling window for someone who watches it: all of it, or what is new.
 
 Places are counted in samples since the daemon started; `origin` is where the detector's stream began. A column here is
 the mean of the four that one step advances by, so that columns and steps are equally many. Arrays are base64, so that
@@ -19,8 +19,8 @@ from model.frontend import FULL_SCALE, PSD_RATE, STRIDE, WINDOW
 from model.modelfile import Model
 
 SHOWN_BINS = 46  # up to 10 kHz: speech, and all that the models read
-RANGE_DB = 120.0  # dB; a byte of 0 is so far below full scale, 255 is full scale
-ONE = 65_535  # how a posterior of 1 is sent
+BYTE_RANGE_DB = 120.0  # dB; a byte of 0 is so far below full scale, 255 is full scale
+FULL_POSTERIOR = 65_535  # how a posterior of 1 is sent
 MAX_POINTS = 1_000  # of a curve; what `chimed-train` writes has 40
 
 
@@ -33,7 +33,7 @@ class SeenSoFar:
     steps: int
 
 
-def news(detector: Detector, origin: int, seen: SeenSoFar | None) -> dict[str, Any]:
+def new_in_window(detector: Detector, origin: int, seen: SeenSoFar | None) -> dict[str, Any]:
     """Columns and steps that are in the window and not `seen`: the place of the first of them, and their bytes.
 
     columns: (n, 46) of uint8, decibels; steps: (words, n) of little-endian uint16, posteriors.
@@ -46,7 +46,7 @@ def news(detector: Detector, origin: int, seen: SeenSoFar | None) -> dict[str, A
     power = rows[:, :SHOWN_BINS].reshape(-1, STRIDE, SHOWN_BINS).mean(axis=1)
     posteriors = detector.posteriors
     first_step = min(max(known.steps, posteriors.total - len(posteriors)), posteriors.total)
-    steps = np.round(posteriors.last(posteriors.total - first_step).T * ONE).astype("<u2")
+    steps = np.round(posteriors.last(posteriors.total - first_step).T * FULL_POSTERIOR).astype("<u2")
     return {
         "origin": origin,
         "columns": [first, encoded(decibel_bytes(power))],
@@ -57,10 +57,10 @@ def news(detector: Detector, origin: int, seen: SeenSoFar | None) -> dict[str, A
 def decibel_bytes(power: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Power of columns as bytes of 0.47 dB."""
     level = np.maximum(power * (PSD_RATE / WINDOW / FULL_SCALE**2), 1e-12)
-    return np.clip(np.round((10 * np.log10(level) + RANGE_DB) * (255 / RANGE_DB)), 0, 255).astype(np.uint8)
+    return np.clip(np.round((10 * np.log10(level) + BYTE_RANGE_DB) * (255 / BYTE_RANGE_DB)), 0, 255).astype(np.uint8)
 
 
-def sound(detector: Detector, origin: int, begin: int, end: int) -> dict[str, Any]:
+def samples_between(detector: Detector, origin: int, begin: int, end: int) -> dict[str, Any]:
     """What the window holds of the samples from `begin` to `end`: where it begins, and little-endian int16."""
     stop = origin + detector.samples.total
     start = stop - len(detector.samples)
@@ -71,7 +71,7 @@ def sound(detector: Detector, origin: int, begin: int, end: int) -> dict[str, An
     return {"from": begin, "pcm": encoded(samples.astype("<i2"))}
 
 
-def described(model: Model) -> dict[str, Any]:
+def described_word(model: Model) -> dict[str, Any]:
     """A word: how its gate is set, and what its file says that thresholds give."""
     measured = model.measured
     return {

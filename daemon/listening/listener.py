@@ -1,6 +1,6 @@
-"""Blocks in, detections out, at positions counted from the start: through gaps, and deaf to the daemon's own chime.
+"""Finds detections in blocks, at positions that count all samples since the start, through gaps.
 
-The pure core of the loop: no clock decides anything here, only positions in the stream.
+What the daemon's own chime set off is dropped. No clock decides anything here, only positions in the stream.
 """
 
 from __future__ import annotations
@@ -15,10 +15,6 @@ from daemon.audio.resample import Samples
 from daemon.audio.sources import Block
 from model.detector import Detection, Detector
 from model.frontend import FRAME, SAMPLE_RATE
-
-# What follows the chime on its way from the loudspeaker back into a decision: the block in which the word
-# ended (0.08 s), the latencies of playing and capturing (0.1-0.2 s), the room, the network's own delay.
-CHIME_TAIL = round(0.6 * SAMPLE_RATE)
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Settings in, loaded models and responses out: what is listened for, and what is done then."""
+"""Loads what is listened for, the models, and what is done then, from the settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from daemon.audio.resample import Samples
 from daemon.config import settings as config
 from daemon.config.hook import Hook
-from daemon.config.settings import Settings, Word
+from daemon.config.settings import Settings, WordSettings
 from daemon.responses import chime
 from daemon.system.errors import AudioError, ConfigError
 from model import modelfile
@@ -36,17 +36,17 @@ class ListeningPlan:
         return ", ".join(f'"{model.word}" (threshold {model.threshold:g})' for model in self.models)
 
 
-def prepare(settings: Settings) -> ListeningPlan:
+def load_plan(settings: Settings) -> ListeningPlan:
     """Load all that these settings name. Raises ConfigError."""
     models = load_models(settings.words)
     return ListeningPlan(tuple(models), responses(settings, models))
 
 
-def chosen(settings: Settings, models: Sequence[Path] = (), threshold: float | None = None) -> Settings:
+def with_overrides(settings: Settings, models: Sequence[Path] = (), threshold: float | None = None) -> Settings:
     """The settings as the command line overrides them; without any word, with the one that comes with chimed."""
     words, places = settings.words, dict(settings.places)
     if models:
-        words = tuple(Word(path) for path in models)
+        words = tuple(WordSettings(path) for path in models)
         places = {path: place for path, place in places.items() if not path.startswith("words")}
         places |= {f"words[{i}].model": "--model" for i in range(len(words))}
     words = words or (config.default_word(),)
@@ -56,7 +56,7 @@ def chosen(settings: Settings, models: Sequence[Path] = (), threshold: float | N
     return dataclasses.replace(settings, words=words, places=places)
 
 
-def load_models(words: Sequence[Word]) -> list[Model]:
+def load_models(words: Sequence[WordSettings]) -> list[Model]:
     """The model of each word, with the word's own threshold, smoothing and suppression.
 
     Raises ConfigError with the file and the reason.

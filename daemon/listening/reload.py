@@ -1,4 +1,4 @@
-"""A changed configuration in, a loop that follows it out, without a pause in the listening."""
+"""Reads a changed configuration again and puts it in force, without a pause in the listening."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ class Reloader:
         self._notifier = notifier
 
     def reload(self) -> None:
-        """On the loop's thread. An error is a line in the log and part of the loop's state."""
-        if self._loop.ready:
+        """On the loop's thread. An error is a line in the log and part of the loop's status."""
+        if self._loop.status().ready:
             # systemd wants the time too, to tell this reload from one before it
             self._notifier.send(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
         try:
             settings = self._read()
-            plan = listening_plan.prepare(settings)
+            plan = listening_plan.load_plan(settings)
             self._follow(self.settings, settings, plan)
         except ChimedError as error:
             log.error("%s; the settings in force stay", error)
-            self._loop.complain(f"the changed configuration was refused: {error}")
+            self._loop.complaint = f"the changed configuration was refused: {error}"
         except Exception:  # a defect of ours, but no reason to stop listening
             log.exception("the changed configuration was refused, by a defect of chimed; the settings in force stay")
-            self._loop.complain("the changed configuration was refused, by a defect of chimed; the log has more")
+            self._loop.complaint = "the changed configuration was refused, by a defect of chimed; the log has more"
         else:
-            self._loop.complain("")
+            self._loop.complaint = ""
             self.settings = settings
             log.info("configuration read again; listening for %s", plan)
-        self._loop.tell(**({"READY": 1} if self._loop.ready else {}))
+        self._loop.tell(**({"READY": 1} if self._loop.status().ready else {}))

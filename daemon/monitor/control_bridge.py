@@ -1,4 +1,4 @@
-"""What a page of the monitor asks in, the daemon's answers out, as JSON; what it may ask is listed here.
+"""Passes what a page of the monitor asks on to the daemon, as JSON; what it may ask is listed here.
 
 A message is ``{"id": …, "command": …}`` with the command's arguments; the answer is ``{"id": …, "answer": …}``, which
 holds ``error``, one sentence, if it could not be done.
@@ -11,13 +11,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from daemon.control.client import ControlError, no_answer, usual_path
+from daemon.control.client import REPLY_TIMEOUT_SECONDS, ControlError, no_answer, usual_path
 from daemon.system.errors import ChimedError
 
 PASSED_ON = {"window", "samples", "mute", "unmute"}
-DAEMON_TIMEOUT = 15.0  # s
-SAME = 1e-3  # between a threshold as it was wished and as it was written
-ANSWER_LIMIT = 4_000_000  # bytes of an answer; 10 s of samples are 1.2 million
+THRESHOLD_TOLERANCE = 1e-3  # between a threshold as it was wished and as it was written
+ANSWER_BYTES_LIMIT = 4_000_000  # bytes of an answer; 10 s of samples are 1.2 million
 
 
 class ControlBridge:
@@ -60,7 +59,7 @@ class ControlBridge:
         """The daemon's answer, one line of JSON. Raises ControlError."""
         fresh = self._streams is None
         try:
-            return await asyncio.wait_for(self._converse(request), DAEMON_TIMEOUT)
+            return await asyncio.wait_for(self._converse(request), REPLY_TIMEOUT_SECONDS)
         except (OSError, EOFError, ValueError, TimeoutError) as error:
             self.close()
             if fresh or isinstance(error, TimeoutError):
@@ -70,7 +69,7 @@ class ControlBridge:
     async def _converse(self, request: dict[str, Any]) -> str:
         if self._streams is None:
             path = str(self._path or usual_path())
-            self._streams = await asyncio.open_unix_connection(path, limit=ANSWER_LIMIT)
+            self._streams = await asyncio.open_unix_connection(path, limit=ANSWER_BYTES_LIMIT)
         reader, writer = self._streams
         writer.write(json.dumps(request).encode() + b"\n")
         await writer.drain()
@@ -92,7 +91,9 @@ class ControlBridge:
         if "error" in answer:
             raise ControlError(f"{file} was written, but {answer['error']}")
         state = json.loads(await self._ask({"command": "window"}))
-        if not any(each["word"] == word and abs(each["threshold"] - threshold) < SAME for each in state["words"]):
+        if not any(
+            each["word"] == word and abs(each["threshold"] - threshold) < THRESHOLD_TOLERANCE for each in state["words"]
+        ):
             raise ControlError(f"{file} was written, but the chimed that runs does not use it")
         return str(file)
 

@@ -1,4 +1,4 @@
-"""`chimed monitor`: a page for this machine's own browser that shows a running chimed at work.
+"""`chimed monitor`: serves a page for this machine's own browser that shows a running chimed at work.
 
 A process of its own, which speaks to the daemon's control socket: the daemon pays for the page only while someone looks
 at it, and the page cannot do more than its user can. The server is the `websockets` package: to GET it answers
@@ -135,15 +135,15 @@ class Site:
         from websockets.exceptions import ConnectionClosed
 
         self._viewers += 1
-        relay = ControlBridge(self._socket)
+        bridge = ControlBridge(self._socket)
         try:
             async for message in connection:
-                await connection.send(await relay.answer(message))
+                await connection.send(await bridge.answer(message))
         except ConnectionClosed:
             pass  # in the middle of something
         finally:
             self._viewers -= 1
-            relay.close()
+            bridge.close()
 
 
 def _plain(connection: ServerConnection, status: int, text: str) -> Response:

@@ -1,4 +1,4 @@
-"""The sound that answers a word: synthesised or the user's own, played beside the listening."""
+"""Makes the sound that answers a word, or loads the user's own, and plays it beside the listening."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ NOTE_STARTS = (0.0, 0.11)  # s
 DURATION = 0.36  # s
 ATTACK = 0.006  # s; a shorter one clicks
 DECAY = 0.09  # s, time constant
-CHIME_PEAK = 10 ** (-12 / 20)  # -12 dBFS: clear beside speech, not startling
+PEAK = 10 ** (-12 / 20)  # -12 dBFS: clear beside speech, not startling
 
-STUCK_AFTER = 3.0  # s beyond its length until a chime counts as stuck
+CHIME_STUCK_SECONDS = 3.0  # s beyond its length until a chime counts as stuck
 LONGEST = 5.0  # s; what a user's chime is cut to, since the daemon is deaf while it sounds
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def synthesise() -> Samples:
         mix[first:] += tone * np.minimum(time / ATTACK, 1.0) * np.exp(-time / DECAY)
     fade = round(0.05 * SAMPLE_RATE)
     mix[-fade:] *= np.cos(np.linspace(0, np.pi / 2, fade)) ** 2
-    return to_int16((mix * (CHIME_PEAK / np.abs(mix).max())).astype(np.float32))
+    return to_int16((mix * (PEAK / np.abs(mix).max())).astype(np.float32))
 
 
 def load(path: str | os.PathLike[str]) -> Samples:
@@ -78,7 +78,7 @@ class ChimePlayer:
         """Start a chime and return at once; while another sounds, nothing happens."""
         if self.busy:
             return
-        self._given_up = time.monotonic() + len(samples) / SAMPLE_RATE + STUCK_AFTER
+        self._given_up = time.monotonic() + len(samples) / SAMPLE_RATE + CHIME_STUCK_SECONDS
         self._thread = threading.Thread(target=self._play, args=(samples,), name="chime", daemon=True)
         self._thread.start()
 

@@ -1,4 +1,4 @@
-"""Samples and what was heard in them in, recordings on disk out: a WAV and a JSON file each, written in a thread.
+"""Keeps recordings of what was heard on disk, a WAV and a JSON file each, written in a thread.
 
 The folder is private (0700, its files 0600) and bounded in number and bytes: the oldest go first. A disk that is full
 or slow costs clips, never the listening.
@@ -24,13 +24,13 @@ from typing import Any, NamedTuple
 from daemon.audio.resample import Samples
 from model.frontend import SAMPLE_RATE
 
-WAITING_CLIPS = 8  # clips that wait for the disk
-CLIP_WAIT = 1.0  # s that a hook waits for its clip
+CLIPS_WAITING_LIMIT = 8  # clips that wait for the disk
+CLIP_WAIT_SECONDS = 1.0  # s that a hook waits for its clip
 LAST_CLIPS = 0.5  # s that the disk gets when the daemon stops
 
 # 20250601T083000.123Z_activate_0.93.wav, the time in UTC, so that names sort by age
-CLIP_NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z_[\w-]+_\d\.\d\d(_near)?(-\d+)?\.(wav|json)")
-PART = ".part"
+CLIP_FILE_NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z_[\w-]+_\d\.\d\d(_near)?(-\d+)?\.(wav|json)")
+PART_SUFFIX = ".part"
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def file_stem(moment: datetime.datetime, word: str, score: float, near: bool) ->
     return f"{time}Z_{plain}_{score:.2f}{'_near' if near else ''}"
 
 
-class Kept(NamedTuple):
+class KeptClip(NamedTuple):
     """A clip in the folder. size: bytes, with its JSON file."""
 
     stem: str
@@ -56,7 +56,7 @@ class ClipFolder:
         self.path = path
         self._max_files = max_files
         self._max_bytes = max_bytes
-        self._kept: list[Kept] | None = None  # oldest first; None before the first look
+        self._kept: list[KeptClip] | None = None  # oldest first; None before the first look
 
     def write(self, stem: str, samples: Samples, about: Mapping[str, Any], later: int = 0) -> Path:
         """Write a clip, complete or not at all, and make room for it first; the path of its WAV.
@@ -70,25 +70,25 @@ class ClipFolder:
         stem = self._free(stem)
         sound = self.path / f"{stem}.wav"
         try:
-            with self._create(f".{stem}.json{PART}") as file:
+            with self._create(f".{stem}.json{PART_SUFFIX}") as file:
                 file.write(text)
-            self._write_sound(f".{stem}.wav{PART}", samples)
+            self._write_sound(f".{stem}.wav{PART_SUFFIX}", samples)
             for ending in ("json", "wav"):  # in this order: where the sound is, the rest is
-                (self.path / f".{stem}.{ending}{PART}").rename(self.path / f"{stem}.{ending}")
+                (self.path / f".{stem}.{ending}{PART_SUFFIX}").rename(self.path / f"{stem}.{ending}")
         except OSError:
-            for left in (f".{stem}.json{PART}", f".{stem}.wav{PART}", f"{stem}.json"):
+            for left in (f".{stem}.json{PART_SUFFIX}", f".{stem}.wav{PART_SUFFIX}", f"{stem}.json"):
                 with contextlib.suppress(OSError):
                     (self.path / left).unlink(missing_ok=True)
             raise
         assert self._kept is not None
-        self._kept.append(Kept(stem, size))
+        self._kept.append(KeptClip(stem, size))
         return sound
 
     def replace(self, sound: Path, samples: Samples) -> None:
         """Put these samples in the place of a clip's, at one moment, unless somebody has taken it away."""
         if not sound.exists():
             return
-        part = f".{sound.name}{PART}"
+        part = f".{sound.name}{PART_SUFFIX}"
         try:
             self._write_sound(part, samples)
             (self.path / part).rename(sound)
@@ -125,13 +125,13 @@ class ClipFolder:
         assert self._kept is not None
         return len(self._kept) < self._max_files and sum(kept.size for kept in self._kept) + size <= self._max_bytes
 
-    def _look(self, first: bool = False) -> list[Kept]:
+    def _look(self, first: bool = False) -> list[KeptClip]:
         """Our clips in the folder, oldest first; other files are none of our business."""
         sizes: dict[str, int] = {}
         with os.scandir(self.path) as entries:
             for entry in entries:
-                whole = entry.name.removeprefix(".").removesuffix(PART)
-                if not CLIP_NAME.fullmatch(whole) or not entry.is_file(follow_symlinks=False):
+                whole = entry.name.removeprefix(".").removesuffix(PART_SUFFIX)
+                if not CLIP_FILE_NAME.fullmatch(whole) or not entry.is_file(follow_symlinks=False):
                     continue
                 if whole != entry.name:
                     if first:  # from a run that was killed
@@ -140,10 +140,10 @@ class ClipFolder:
                 with contextlib.suppress(FileNotFoundError):
                     stem = entry.name.rpartition(".")[0]
                     sizes[stem] = sizes.get(stem, 0) + entry.stat(follow_symlinks=False).st_size
-        return [Kept(stem, sizes[stem]) for stem in sorted(sizes)]
+        return [KeptClip(stem, sizes[stem]) for stem in sorted(sizes)]
 
 
-class Ticket:
+class PendingClip:
     """A clip that is about to be written; call it for its path. path: the same, once it lies there; else ""."""
 
     def __init__(self) -> None:
@@ -157,18 +157,18 @@ class Ticket:
 
     def __call__(self) -> str:
         """The path, after at most a second; "" if there is none."""
-        return self.path if self._done.wait(CLIP_WAIT) else ""
+        return self.path if self._done.wait(CLIP_WAIT_SECONDS) else ""
 
 
 @dataclass(frozen=True)
-class Job:
-    """A clip to write; with nothing known `about` it, more samples for the one that was written for this ticket.
+class WriteJob:
+    """A clip to write; with nothing known `about` it, more samples for the one that was written for this clip.
 
     later: as for `ClipFolder.write`.
     """
 
     samples: Samples
-    ticket: Ticket
+    pending: PendingClip
     stem: str = ""
     about: Mapping[str, Any] | None = None
     later: int = 0
@@ -179,13 +179,13 @@ class ClipWriter:
 
     def __init__(self, folder: ClipFolder) -> None:
         self._folder = folder
-        self._jobs: queue.Queue[Job | None] = queue.Queue(WAITING_CLIPS)
+        self._jobs: queue.Queue[WriteJob | None] = queue.Queue(CLIPS_WAITING_LIMIT)
         self._thread: threading.Thread | None = None
         self._crowded = False
         self._failed = False
         self._stopped = 0.0  # monotonic time, s
 
-    def save(self, samples: Samples, about: Mapping[str, Any], near: bool = False, later: int = 0) -> Ticket:
+    def save(self, samples: Samples, about: Mapping[str, Any], near: bool = False, later: int = 0) -> PendingClip:
         """Have these samples written, and what is known `about` them: at least its word, score and time.
 
         later: how many samples a call of `replace` will add.
@@ -193,21 +193,21 @@ class ClipWriter:
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="clips", daemon=True)
             self._thread.start()
-        ticket = Ticket()
+        pending = PendingClip()
         moment = datetime.datetime.fromisoformat(about["time"])
-        self._take(Job(samples, ticket, file_stem(moment, about["word"], about["score"], near), about, later))
-        return ticket
+        self._take(WriteJob(samples, pending, file_stem(moment, about["word"], about["score"], near), about, later))
+        return pending
 
-    def replace(self, ticket: Ticket, samples: Samples) -> None:
-        """Have these samples, which begin as those did, in the place of the ones that were saved for this ticket."""
-        self._take(Job(samples, ticket))
+    def replace(self, pending: PendingClip, samples: Samples) -> None:
+        """Have these samples, which begin as those did, in the place of the ones that were saved for this clip."""
+        self._take(WriteJob(samples, pending))
 
-    def _take(self, job: Job) -> None:
+    def _take(self, job: WriteJob) -> None:
         try:
             self._jobs.put_nowait(job)
             self._crowded = False
         except queue.Full:
-            job.ticket.done(job.ticket.path)
+            job.pending.done(job.pending.path)
             if not self._crowded:
                 log.warning("a clip is left out: %s is slower than they come", self._folder.path)
             self._crowded = True
@@ -228,7 +228,7 @@ class ClipWriter:
     def _work(self) -> None:
         # a queue that was full at the stop had no room for the end either
         while not (self._stopped and self._jobs.empty()) and (job := self._jobs.get()):
-            path = job.ticket.path
+            path = job.pending.path
             if job.about is None and not path:
                 continue  # it could not be kept, and that was said
             try:
@@ -245,4 +245,4 @@ class ClipWriter:
                 if self._failed:
                     log.info("clips are kept in %s again", self._folder.path)
                 self._failed = False
-            job.ticket.done(path)
+            job.pending.done(path)

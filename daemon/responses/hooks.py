@@ -1,4 +1,4 @@
-"""The user's commands: started without blocking, told what was heard, limited, their output logged, none left behind.
+"""Runs the user's commands: without blocking, told what was heard, limited, their output logged, none left behind.
 
 A hook is over when its process has ended and its output is closed. Past its time limit its whole process group
 is killed. What shall outlive the limit, such as an application, gives up the output, as behind any pipe:
@@ -24,14 +24,14 @@ from dataclasses import dataclass, field
 from daemon.config.hook import Hook
 
 AT_ONCE = 16  # hooks
-GRACE = 0.5  # s from SIGTERM to SIGKILL, and once more for the output to end; the daemon stops within 2 s
-POLL_SECONDS = 0.05  # s
+KILL_AFTER_SECONDS = 0.5  # s from SIGTERM to SIGKILL, and once more for the output to end; the daemon stops within 2 s
+OUTPUT_POLL_SECONDS = 0.05  # s
 CHUNK = 65_536  # bytes, a pipe's worth
 FLOOD_PIPE = 1 << 20  # bytes; a larger pipe is emptied with fewer calls
 FLOOD_PAUSE = 0.002  # s between two of them
 OUTPUT_LINE_LIMIT = 500  # characters
-LINES_LIMIT = 100  # a hook and run
-BYTES_LIMIT = 1 << 20  # a hook and run, should it print no line breaks
+OUTPUT_LINES_LIMIT = 100  # a hook and run
+OUTPUT_BYTES_LIMIT = 1 << 20  # a hook and run, should it print no line breaks
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def now() -> str:
 
 
 @dataclass(frozen=True)
-class Event:
+class HookEvent:
     """What hooks are told; nothing of it is ever part of a command line.
 
     score: 0 to 1; seconds: position in the stream; clip: gives the recording's path, or "", and may wait for it.
@@ -96,14 +96,14 @@ class HookResult:
         return f"exit code {self.code}" if self.code >= 0 else f"killed by {signal.Signals(-self.code).name}"
 
 
-class BoundedLines:
-    """Bytes in, lines out, bounded in length and in number, so that no flood fills memory or journal."""
+class OutputLines:
+    """Cuts output into lines, bounded in length and in number, so that no flood fills memory or journal."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
         self._line = b""
         self._cut = False
-        self._left = LINES_LIMIT
+        self._left = OUTPUT_LINES_LIMIT
         self._bytes = 0
 
     @property
@@ -121,10 +121,10 @@ class BoundedLines:
             self._end()
         self._append(rest)
         self._bytes += len(data)
-        if self._bytes > BYTES_LIMIT and not self.full:
+        if self._bytes > OUTPUT_BYTES_LIMIT and not self.full:
             self.flush()
             self._left = 0
-            self._write(f"more than {BYTES_LIMIT} bytes; the rest is dropped")
+            self._write(f"more than {OUTPUT_BYTES_LIMIT} bytes; the rest is dropped")
 
     def flush(self) -> None:
         """End of the output: write what lacks a line break."""
@@ -142,12 +142,12 @@ class BoundedLines:
         self._line, self._cut = b"", False
         self._left -= 1
         if self.full:
-            self._write(f"more than {LINES_LIMIT - 1} lines; the rest is dropped")
+            self._write(f"more than {OUTPUT_LINES_LIMIT - 1} lines; the rest is dropped")
         else:
             self._write(text[:OUTPUT_LINE_LIMIT] + (" ..." if cut else ""))
 
 
-def run(hook: Hook, event: Event, write: Callable[[str], None], stopping: threading.Event) -> HookResult:
+def run(hook: Hook, event: HookEvent, write: Callable[[str], None], stopping: threading.Event) -> HookResult:
     """Run a hook to its end, its time limit, or until the daemon stops; `write` gets its output line by line.
 
     Raises OSError or ValueError if it cannot start.
@@ -167,7 +167,7 @@ def run(hook: Hook, event: Event, write: Callable[[str], None], stopping: thread
     with contextlib.suppress(BrokenPipeError):  # a hook need not read what it is told; a pipe takes far more than that
         process.stdin.write(event.json(clip))
         process.stdin.close()
-    output, killed = BoundedLines(write), ""
+    output, killed = OutputLines(write), ""
     if not _follow(process, output, hook.time_limit, stopping):
         killed = "the daemon stops" if stopping.is_set() else f"not over after {hook.time_limit:g} s"
         # The group's number cannot belong to another by now: its leader has not been reaped. Some of the
@@ -175,14 +175,14 @@ def run(hook: Hook, event: Event, write: Callable[[str], None], stopping: thread
         for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, number)
-            _follow(process, output, GRACE)
+            _follow(process, output, KILL_AFTER_SECONDS)
     output.flush()
     process.stdout.close()
     return HookResult(process.wait(), killed)
 
 
 def _follow(
-    process: subprocess.Popen[bytes], output: BoundedLines, seconds: float, stopping: threading.Event | None = None
+    process: subprocess.Popen[bytes], output: OutputLines, seconds: float, stopping: threading.Event | None = None
 ) -> bool:
     """Pass on a hook's output until it is over (True) or for so long (False); reaps nothing."""
     assert process.stdout is not None
@@ -194,13 +194,13 @@ def _follow(
         if closed:
             if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
                 return True
-            time.sleep(POLL_SECONDS)
-        elif poll.poll(POLL_SECONDS * 1000):
+            time.sleep(OUTPUT_POLL_SECONDS)
+        elif poll.poll(OUTPUT_POLL_SECONDS * 1000):
             closed = not _pass_on(process.stdout.fileno(), output)
     return False
 
 
-def _pass_on(pipe: int, output: BoundedLines) -> int:
+def _pass_on(pipe: int, output: OutputLines) -> int:
     """Read once from a pipe that has something; how many bytes, 0 at its end."""
     if not output.full:
         data = os.read(pipe, CHUNK)
@@ -230,7 +230,7 @@ class HookRunner:
         self._stopping = threading.Event()
         self._deadline = 0.0  # monotonic time, s
 
-    def start(self, hook: Hook, event: Event) -> None:
+    def start(self, hook: Hook, event: HookEvent) -> None:
         """Start a hook and return at once; one that cannot start, or may not yet, is at most a line in the log."""
         with self._lock:
             if self._stopping.is_set() or self._cooling(hook) or self._crowded(hook):
@@ -262,12 +262,12 @@ class HookRunner:
         self._left_out = 0
         return False
 
-    def _run(self, hook: Hook, event: Event) -> None:
+    def _run(self, hook: Hook, event: HookEvent) -> None:
         name = hook.name
         try:
-            outcome = run(hook, event, lambda line: log.info("hook %s: %s", name, line), self._stopping)
-            level = logging.WARNING if outcome.killed or outcome.code else logging.DEBUG
-            log.log(level, "hook %s: %s", name, outcome)
+            result = run(hook, event, lambda line: log.info("hook %s: %s", name, line), self._stopping)
+            level = logging.WARNING if result.killed or result.code else logging.DEBUG
+            log.log(level, "hook %s: %s", name, result)
         except (OSError, ValueError) as error:
             log.error("hook %s cannot start: %s", name, getattr(error, "strerror", None) or error)
         finally:
@@ -282,7 +282,7 @@ class HookRunner:
     def stop(self) -> None:
         """Ask what still runs to end, and start nothing more; returns at once."""
         if not self._stopping.is_set():
-            self._deadline = time.monotonic() + 2 * GRACE + 2 * POLL_SECONDS
+            self._deadline = time.monotonic() + 2 * KILL_AFTER_SECONDS + 2 * OUTPUT_POLL_SECONDS
             self._stopping.set()
 
     def close(self) -> None:

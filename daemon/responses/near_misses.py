@@ -1,4 +1,4 @@
-"""Posteriors in, near misses out: where a word's smoothed posterior rose, and fell again below the threshold."""
+"""Finds near misses: where a word's smoothed posterior rose, and fell again below the threshold."""
 
 from __future__ import annotations
 

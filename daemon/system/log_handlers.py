@@ -1,4 +1,4 @@
-"""Log lines on stderr: for people with the time, for the systemd journal with its priority prefix.
+"""Writes the log to stderr: for people with the time, for the systemd journal with its priority prefix.
 
 Lines flow in through `logging`; what flows out holds no control characters (see `console.printable`).
 """
@@ -10,10 +10,10 @@ import os
 import select
 import sys
 
+from daemon.system.log_flood_limit import LogFloodLimit
 from daemon.system.terminal import printable
 
-PER_MINUTE = 200  # lines of one kind
-WRITE_TIMEOUT = 0.5  # s that a line waits for who reads the log
+LOG_WRITE_TIMEOUT_SECONDS = 0.5  # s that a line waits for who reads the log
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -47,32 +47,6 @@ def _lines(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]
     return lines
 
 
-class FloodGate(logging.Filter):
-    """Lets so many lines of a kind (level, and text before its values are filled in) pass in a minute.
-
-    The last of them says that more follow, the next minute's first how many there were. The records' own times decide.
-    """
-
-    def __init__(self, limit: int = PER_MINUTE) -> None:
-        super().__init__()
-        self._limit = limit
-        self._kinds: dict[tuple[int, str], list[float]] = {}  # -> start of its minute (s), lines in it
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether this line passes; adds to it what others it stands for."""
-        kind = (record.levelno, str(record.msg))
-        begin, count = self._kinds.get(kind, (record.created, 0))
-        dropped = 0
-        if not 0 <= record.created - begin < 60:
-            begin, count, dropped = record.created, 0, max(0, count - self._limit)
-        self._kinds[kind] = [begin, count + 1]
-        if dropped:
-            record.msg = f"{record.msg} [and {dropped} like it before]"
-        if count + 1 == self._limit:
-            record.msg = f"{record.msg} [more like it in this minute are dropped]"
-        return count < self._limit
-
-
 def under_journal(descriptor: int) -> bool:
     """Whether this descriptor goes to the journal.
 
@@ -89,14 +63,14 @@ def under_journal(descriptor: int) -> bool:
 class StderrHandler(logging.Handler):
     """Lines to a descriptor, without a buffer that would fail once more when the interpreter ends.
 
-    A disk that is full, or a reader that does not read, costs lines and not the listening: after `patience` (s; None:
+    A disk that is full, or a reader that does not read, costs lines and not the listening: after `timeout` (s; None:
     waits for ever) a line is given up, and so are those that follow until there is room. The next says how many.
     """
 
-    def __init__(self, descriptor: int, patience: float | None) -> None:
+    def __init__(self, descriptor: int, timeout: float | None) -> None:
         super().__init__()
         self._descriptor = descriptor
-        self._patience = patience
+        self._timeout = timeout
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLOUT)
         self.lost = 0  # lines, since the last that was written
@@ -114,17 +88,17 @@ class StderrHandler(logging.Handler):
         self.lost += 1
 
     def _writable(self) -> bool:
-        patience = None if self._patience is None else 0 if self.lost else self._patience * 1000
-        return bool(self._poll.poll(patience))
+        timeout = None if self._timeout is None else 0 if self.lost else self._timeout * 1000
+        return bool(self._poll.poll(timeout))
 
 
 def setup(level: str, limited: bool = True) -> None:
     """Send the log to stderr, from this level (one of `LEVELS`) on.
 
-    limited: no flood of lines, see `FloodGate`, and no waiting for who reads them, as an audio loop needs it.
+    limited: no flood of lines, see `LogFloodLimit`, and no waiting for who reads them, as an audio loop needs it.
     """
-    handler = StderrHandler(sys.stderr.fileno(), WRITE_TIMEOUT if limited else None)
+    handler = StderrHandler(sys.stderr.fileno(), LOG_WRITE_TIMEOUT_SECONDS if limited else None)
     handler.setFormatter(JournalFormatter() if under_journal(sys.stderr.fileno()) else TerminalFormatter())
     if limited:
-        handler.addFilter(FloodGate())
+        handler.addFilter(LogFloodLimit())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

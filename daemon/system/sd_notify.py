@@ -1,4 +1,4 @@
-"""State out to systemd: sd_notify(3), a datagram to the socket that $NOTIFY_SOCKET names."""
+"""Tells systemd how things stand: sd_notify(3), a datagram to the socket that $NOTIFY_SOCKET names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text for the eyes of people: stdout and stderr of the commands."""
+"""Writes text for the eyes of people to stdout and stderr."""
 
 from __future__ import annotations
 

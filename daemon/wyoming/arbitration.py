@@ -1,4 +1,4 @@
-"""Several streams that hear one word within a moment in, one answer out: the loudest's or the surest's."""
+"""Decides which of several streams that hear one word within a moment answers it: the loudest or the surest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class _Claim:
     verdict: asyncio.Future[bool]
 
 
-class Arbitration:
+class Arbiter:
     """Lets the strongest of those win that hear a word within `seconds` of the first. 0: everyone wins at once."""
 
     def __init__(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""When a stream's sound came and was heard in, how far it is behind out; of all streams, a line in the log.
+"""Measures how far a stream is behind its client, and says in the log when streams fall behind.
 
 Clients speak in real time. A stream that is heard more slowly, and never has to be waited for, falls behind: what waits
 fills our buffers, then the client's, where nobody can count it. The clock can.
@@ -13,12 +13,12 @@ from collections.abc import Hashable
 TOO_LATE = 0.6  # s behind: who asks in the stream what is offered gives up a second after it asked
 CATCHING_UP = 0.2  # s in which a stream that fell behind at once, since the machine stood still, may catch up
 WAITED = 0.001  # s; a read that takes longer found nothing there
-KEEPS_UP_AFTER = 30.0  # s without a skip, and a stream keeps up again
+KEEPS_UP_SECONDS = 30.0  # s without a skip, and a stream keeps up again
 
 log = logging.getLogger(__name__)
 
 
-class StreamPace:
+class StreamLag:
     """How far one stream is behind its client, and whether what waits is to be skipped.
 
     now: s, of a clock that never goes back.
@@ -52,7 +52,7 @@ class StreamPace:
 class Backlog:
     """Says once that streams fall behind, and once that they keep up again."""
 
-    def __init__(self, quiet: float = KEEPS_UP_AFTER) -> None:
+    def __init__(self, quiet: float = KEEPS_UP_SECONDS) -> None:
         self._quiet = quiet
         self._late: dict[Hashable, asyncio.TimerHandle] = {}
         self._skipped = 0.0

@@ -1,4 +1,4 @@
-"""One Wyoming client's events in, its answers out, to the end of the connection.
+"""Serves one Wyoming client to the end of its connection.
 
 What a client can cost is bounded: one event is read at a time and its payload in pieces of 80 ms, after each of
 which every other client has its turn; what it does not read is not sent; what it does not finish is not awaited.
@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from wyoming.error import Error
 from wyoming.event import Event
 from wyoming.ping import Pong
 from wyoming.wake import NotDetected
@@ -22,21 +21,19 @@ from daemon.audio.pcm import PcmFormat
 from daemon.audio.sources import block_size
 from daemon.config.wyoming_options import SUREST, WyomingOptions
 from daemon.system.errors import AudioError, ChimedError
-from daemon.wyoming.arbitration import Arbitration
-from daemon.wyoming.backlog import WAITED, Backlog, StreamPace
-from daemon.wyoming.framing import LIMIT, Header, ProtocolError, encode, read_header, read_payload
-from daemon.wyoming.stream import SatelliteStream
+from daemon.wyoming.arbitration import Arbiter
+from daemon.wyoming.backlog import WAITED, Backlog, StreamLag
+from daemon.wyoming.client_writer import ClientWriter
+from daemon.wyoming.framing import LINE_BYTES_LIMIT, Header, ProtocolError, encode, read_header, read_payload
+from daemon.wyoming.stream import AudioStreamSession
 from model.detector import Detection
-
-SEND_LIMIT = 5.0  # s in which a client must read what it was sent
-GOODBYE = 1.0  # s to take leave in
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 
-class StreamRefusedError(ChimedError):
+class NoRoomError(ChimedError):
     """The service has no room for another stream."""
 
 
@@ -44,7 +41,7 @@ class Host(Protocol):
     """What a connection needs of its server."""
 
     options: WyomingOptions
-    arbiter: Arbitration
+    arbiter: Arbiter
     backlog: Backlog
     turns: asyncio.Semaphore
     info: bytes
@@ -64,28 +61,28 @@ class Host(Protocol):
 
 
 class Connection:
-    """name: who it is, for the log."""
+    """Reads what a client says and does it, event by event. name: who it is, for the log."""
 
     def __init__(
         self,
         host: Host,
-        satellite: SatelliteStream,
+        session: AudioStreamSession,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         name: str,
     ) -> None:
         self._host = host
-        self._satellite = satellite
+        self._session = session
         self._reader = reader
-        self._writer = writer
+        self._writer = ClientWriter(writer, name)
         self._name = name
         self._verdicts: set[asyncio.Future[bool]] = set()
         self._answered = False  # since the start of the stream
-        self._pace = StreamPace(time.monotonic())
+        self._lag = StreamLag(time.monotonic())
 
     def listens_for(self, word: str) -> bool:
         """Whether its stream would fire on the word."""
-        return self._satellite.streaming and word in self._satellite.words
+        return self._session.streaming and word in self._session.words
 
     async def serve(self) -> None:
         """Answer it until it leaves, falls silent for too long or sends what is not Wyoming."""
@@ -97,29 +94,29 @@ class Connection:
                     if header is None:
                         return
                     await self._handle(header)
-                if not self._pace.skipping:
+                if not self._lag.skipping:
                     await asyncio.sleep(0)  # reading from a full buffer gives no one else a turn
         except TimeoutError:
             log.info("%s: no whole event came within %g s; closed", self._name, limit)
-        except (ProtocolError, AudioError, StreamRefusedError) as error:
+        except (ProtocolError, AudioError, NoRoomError) as error:
             log.warning("%s: %s; closed", self._name, error)
-            await self._take_leave(str(error))
+            await self._writer.take_leave(str(error), self._reader)
         except OSError as error:
             log.debug("%s: %s", self._name, error)
         finally:
             self._host.release(self)
             self._drop_verdicts()
-            self._satellite.drop()  # an exception in a reader keeps all in a circle until the next collection
-            await self._close()
+            self._session.drop()  # an exception in a reader keeps all in a circle until the next collection
+            await self._writer.close()
 
     async def _handle(self, header: Header) -> None:
         if header.type == "audio-chunk":
             await self._hear(header)
             return
-        async for _ in read_payload(self._reader, header.payload, LIMIT):
+        async for _ in read_payload(self._reader, header.payload, LINE_BYTES_LIMIT):
             pass  # no other event needs one
         if header.type == "describe":
-            await self._send(self._host.info)
+            await self._writer.send(self._host.info)
         elif header.type == "detect":
             self._choose(header.data.get("names"))
         elif header.type == "audio-start":
@@ -128,20 +125,20 @@ class Connection:
             await self._stop()
         elif header.type == "ping":
             text = header.data.get("text")
-            await self._send(encode(Pong(text if isinstance(text, str) else None).event()))
+            await self._writer.send(encode(Pong(text if isinstance(text, str) else None).event()))
 
     def _choose(self, names: Any) -> None:
         if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
             raise ProtocolError("detect: names are not a list of texts")
-        self._satellite.choose(names)
-        if names and not self._satellite.words:
+        self._session.choose(names)
+        if names and not self._session.words:
             log.warning("%s asks for %s, which no model here hears", self._name, ", ".join(map(repr, names)))
 
     def _start(self, pcm: PcmFormat) -> None:
         self._admit()
         self._drop_verdicts()
         self._answered = False
-        self._satellite.start(pcm)
+        self._session.start(pcm)
 
     async def _reading(self, something: Awaitable[T]) -> T:
         """What is read; notices when it had to be waited for, since then the stream is up to date."""
@@ -149,43 +146,43 @@ class Connection:
         result = await something
         now = time.monotonic()
         if now - begin > WAITED:
-            self._pace.waited(now)
+            self._lag.waited(now)
         return result
 
     def _admit(self) -> None:
         if not self._host.admit(self):
-            raise StreamRefusedError(f"{self._host.options.max_streams} streams are served already")
+            raise NoRoomError(f"{self._host.options.max_streams} streams are served already")
 
     async def _hear(self, header: Header) -> None:
-        pcm = pcm_format(header.data, self._satellite.format)
-        if not self._satellite.streaming:
+        pcm = pcm_format(header.data, self._session.format)
+        if not self._session.streaming:
             self._start(pcm)
-        pieces = read_payload(self._reader, header.payload, min(LIMIT, block_size(pcm.rate) * pcm.frame))
+        pieces = read_payload(self._reader, header.payload, min(LINE_BYTES_LIMIT, block_size(pcm.rate) * pcm.frame))
         while (piece := await self._reading(anext(pieces, None))) is not None:
             seconds = pcm.seconds(len(piece))
-            if self._pace.skipping:  # takes no time, so it waits for no turn, and gives none: the buffer is soon empty
-                self._satellite.skip(piece, pcm)
+            if self._lag.skipping:  # takes no time, so it waits for no turn, and gives none: the buffer is soon empty
+                self._session.skip(piece, pcm)
                 self._host.backlog.skipped(seconds)
-                self._pace.heard(seconds, time.monotonic())
+                self._lag.heard(seconds, time.monotonic())
             else:
                 async with self._host.turns:
-                    self._answer(self._satellite.push(piece, pcm))
-                    self._pace.heard(seconds, time.monotonic())
+                    self._answer(self._session.push(piece, pcm))
+                    self._lag.heard(seconds, time.monotonic())
                     await asyncio.sleep(0)
-                if self._pace.skipping:
-                    self._host.backlog.late(self, self._name, self._pace.behind, self._host.streams)
-            await self._drain()
+                if self._lag.skipping:
+                    self._host.backlog.late(self, self._name, self._lag.behind, self._host.streams)
+            await self._writer.drain()
 
     async def _stop(self) -> None:
-        if not self._satellite.streaming:
+        if not self._session.streaming:
             return
-        self._answer(self._satellite.stop())
+        self._answer(self._session.stop())
         self._host.release(self)
         if self._verdicts:
             await asyncio.wait(self._verdicts)
         if not self._answered:
             self._writer.write(encode(NotDetected().event()))
-        await self._drain()
+        await self._writer.drain()
 
     def _answer(self, detections: Sequence[Detection]) -> None:
         for detection in detections:
@@ -195,7 +192,7 @@ class Connection:
                 detection.word,
                 detection.score,
                 detection.seconds,
-                loudness := self._satellite.loudness,
+                loudness := self._session.loudness,
             )
             strength = detection.score if self._host.options.arbitrate_by == SUREST else loudness
             rivals = self._host.rivals(self, detection.word)
@@ -208,7 +205,7 @@ class Connection:
 
     def _tell(self, detection: Detection, verdict: asyncio.Future[bool]) -> None:
         self._verdicts.discard(verdict)
-        if verdict.cancelled() or self._writer.is_closing():
+        if verdict.cancelled() or self._writer.closing:
             return
         if not verdict.result():
             log.info('%s: another stream answers "%s"', self._name, detection.word)
@@ -220,41 +217,6 @@ class Connection:
         for verdict in self._verdicts.copy():
             verdict.cancel()
         self._verdicts.clear()
-
-    async def _send(self, data: bytes) -> None:
-        self._writer.write(data)
-        await self._drain()
-
-    async def _drain(self) -> None:
-        """Wait until it reads what it was sent. Raises ConnectionError if it does not."""
-        try:
-            async with asyncio.timeout(SEND_LIMIT):
-                await self._writer.drain()
-        except TimeoutError:
-            log.warning("%s does not read what it is sent; closed", self._name)
-            self._writer.transport.abort()
-            raise ConnectionAbortedError from None
-
-    async def _take_leave(self, reason: str) -> None:
-        """Tell it why, and read on for a moment: to close on unread data would also take the reason back."""
-        try:
-            async with asyncio.timeout(GOODBYE):
-                self._writer.write(encode(Error(reason).event()))
-                await self._writer.drain()
-                if self._writer.can_write_eof():
-                    self._writer.write_eof()
-                while await self._reader.read(LIMIT):
-                    pass
-        except (OSError, TimeoutError):
-            pass
-
-    async def _close(self) -> None:
-        self._writer.close()
-        try:
-            async with asyncio.timeout(GOODBYE):
-                await self._writer.wait_closed()
-        except (OSError, TimeoutError):
-            self._writer.transport.abort()
 
 
 def pcm_format(data: dict[str, Any], known: PcmFormat | None = None) -> PcmFormat:

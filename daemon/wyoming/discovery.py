@@ -1,4 +1,4 @@
-"""A name and an address out to the local network by multicast DNS, so that Home Assistant finds the service."""
+"""Announces the Wyoming service on the local network by multicast DNS, so that Home Assistant finds it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from daemon.config.wyoming_options import Address
 
 SERVICE = "_wyoming._tcp.local."
-RETRY = 10.0  # s; a machine that boots may have no network yet
+RETRY_SECONDS = 10.0  # s; a machine that boots may have no network yet
 ADDRESS_CHECK_SECONDS = 30.0  # s between two looks at our addresses
 OUTSIDE = "224.0.0.251"  # the multicast address of mDNS: the way there shows which of our addresses others see
 ANY, ANY_6 = "0.0.0.0", "::"  # noqa: S104 - what to recognise, not what to listen at
@@ -53,7 +53,7 @@ async def _announce(name: str, address: Address) -> None:
         except OSError as error:
             log.log(logging.DEBUG if complained else logging.WARNING, "cannot announce the service yet: %s", error)
             complained = True
-            await asyncio.sleep(RETRY)
+            await asyncio.sleep(RETRY_SECONDS)
             continue
         try:
             await responder.async_register_service(info, allow_name_change=True)

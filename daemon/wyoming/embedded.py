@@ -1,4 +1,4 @@
-"""What the configuration says of Wyoming in, the service beside the microphone out: started, changed, ended."""
+"""Starts, changes and ends the Wyoming service of a `chimed run`, as the configuration says."""
 
 from __future__ import annotations
 

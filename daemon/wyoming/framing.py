@@ -1,4 +1,4 @@
-"""Bytes of a Wyoming client in, headers and pieces of payload out; events in, bytes out.
+"""Reads the headers and payloads of Wyoming events from a client's bytes, and writes events as bytes.
 
 On the wire an event is a line of JSON, then ``data_length`` bytes of JSON, then ``payload_length`` bytes. The
 `wyoming` package reads each as a whole, however long its sender says it is. Here none is held in memory that is
@@ -18,8 +18,8 @@ from wyoming.event import Event, write_event
 
 from daemon.system.errors import ChimedError
 
-LIMIT = 65_536  # bytes of a line, and of the data after it
-MAX_PAYLOAD = 16 * 1024 * 1024  # bytes; more than a minute of any sound card: a length that is damaged
+LINE_BYTES_LIMIT = 65_536  # bytes of a line, and of the data after it
+PAYLOAD_BYTES_LIMIT = 16 * 1024 * 1024  # bytes; more than a minute of any sound card: a length that is damaged
 
 
 class ProtocolError(ChimedError):
@@ -43,7 +43,7 @@ async def read_header(reader: asyncio.StreamReader) -> Header | None:
     try:
         line = await reader.readline()
     except ValueError:
-        raise ProtocolError(f"a line is longer than {LIMIT} bytes") from None
+        raise ProtocolError(f"a line is longer than {LINE_BYTES_LIMIT} bytes") from None
     if not line.endswith(b"\n"):
         return None
     header = _object(line)
@@ -53,8 +53,8 @@ async def read_header(reader: asyncio.StreamReader) -> Header | None:
     data = header.get("data") or {}
     if not isinstance(data, dict):
         raise ProtocolError("an event's data are not a JSON object")
-    length = _length(header, "data_length", LIMIT)
-    payload = _length(header, "payload_length", MAX_PAYLOAD)
+    length = _length(header, "data_length", LINE_BYTES_LIMIT)
+    payload = _length(header, "payload_length", PAYLOAD_BYTES_LIMIT)
     if length:
         try:
             data |= _object(await reader.readexactly(length))

@@ -1,4 +1,4 @@
-"""Connections in over TCP, a Unix socket or standard input and output; each is served beside all others.
+"""Serves Wyoming clients over TCP, a Unix socket or standard input and output, all beside each other.
 
 All run in one thread and share one copy of the weights.
 """
@@ -22,14 +22,14 @@ from wyoming.info import Attribution, Info, WakeModel, WakeProgram
 import daemon
 from daemon.config.wyoming_options import Address, WyomingOptions, parse_uri
 from daemon.system.errors import ChimedError
-from daemon.wyoming.arbitration import Arbitration
+from daemon.wyoming.arbitration import Arbiter
 from daemon.wyoming.backlog import Backlog
 from daemon.wyoming.connection import Connection
-from daemon.wyoming.framing import LIMIT, encode
-from daemon.wyoming.stream import SatelliteStream, WordSet
+from daemon.wyoming.framing import LINE_BYTES_LIMIT, encode
+from daemon.wyoming.stream import AudioStreamSession, WordSet
 from model.modelfile import Model
 
-SPARE_CONNECTIONS = 32  # connections beyond those that stream: they only ask what is offered, or wait
+IDLE_CONNECTIONS = 32  # connections beyond those that stream: they only ask what is offered, or wait
 RECEIVE_BUFFER = 65_536  # bytes in the kernel for each client; a question behind 2 s of audio is still answered in time
 TURNS = 4  # pieces of sound, 3 ms with one word, that are heard before newcomers are looked at
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))  # s, s, probes
@@ -42,13 +42,13 @@ class WyomingServer:
 
     def __init__(self, models: Sequence[Model], options: WyomingOptions) -> None:
         self.options = options
-        self.arbiter = Arbitration(options.arbitrate_ms / 1000)
+        self.arbiter = Arbiter(options.arbitrate_ms / 1000)
         self.backlog = Backlog()
         self.turns = asyncio.Semaphore(TURNS)
         self.info = encode(describe(models).event())
         self.models = tuple(models)
         self._address = parse_uri(options.uri)
-        self._vocabulary = WordSet(models)
+        self._words = WordSet(models)
         self._streams: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -58,7 +58,7 @@ class WyomingServer:
         """Serve other models from now on. In the thread that serves."""
         self.models = tuple(models)
         self.info = encode(describe(models).event())
-        self._vocabulary.replace(models)
+        self._words.replace(models)
 
     # what connections ask
 
@@ -93,7 +93,7 @@ class WyomingServer:
                 self._server = await _listen_at_path(self._serve, address.path)
             elif address.host:
                 self._server = await asyncio.start_server(
-                    self._serve, address.host, address.port, limit=LIMIT, start_serving=False
+                    self._serve, address.host, address.port, limit=LINE_BYTES_LIMIT, start_serving=False
                 )
                 for listener in self._server.sockets:
                     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
@@ -128,13 +128,13 @@ class WyomingServer:
         self._track(task)
         self._count += 1
         name = _name(writer, self._count)
-        if len(self._tasks) > self.options.max_streams + SPARE_CONNECTIONS:
+        if len(self._tasks) > self.options.max_streams + IDLE_CONNECTIONS:
             log.warning("%s: %d connections are open already; closed", name, len(self._tasks) - 1)
             writer.transport.abort()
             return
         log.debug("%s connected", name)
         try:
-            await Connection(self, SatelliteStream(self._vocabulary), reader, writer, name).serve()
+            await Connection(self, AudioStreamSession(self._words), reader, writer, name).serve()
         except asyncio.CancelledError:
             pass  # by `close`
         except Exception:  # a fault in one client's code path must not end the others' service
@@ -182,13 +182,13 @@ async def _listen_at_path(serve: Callable[..., Any], path: Path) -> asyncio.Serv
             if probe.connect_ex(str(path)) == 0:
                 raise FileExistsError(0, "another service listens there already")
         path.unlink()  # left over from one that was killed
-    return await asyncio.start_unix_server(serve, path, limit=LIMIT)
+    return await asyncio.start_unix_server(serve, path, limit=LINE_BYTES_LIMIT)
 
 
 async def _standard_streams() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Standard input and output as one connection. Raises OSError where either is a file, or the input /dev/null."""
     loop = asyncio.get_running_loop()
-    reader, unused = asyncio.StreamReader(LIMIT), asyncio.StreamReader()
+    reader, unused = asyncio.StreamReader(LINE_BYTES_LIMIT), asyncio.StreamReader()
     try:
         with select.epoll() as probe:  # asyncio finds out too late that /dev/null cannot be waited for
             probe.register(sys.stdin.buffer, select.EPOLLIN)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from daemon.config import settings as config
 from daemon.config.wyoming_options import WyomingOptions, check
 from daemon.listening import listening_plan
-from daemon.responses.clip_recorder import fingerprint
 from daemon.system import log_handlers
 from daemon.system.errors import ChimedError
 from daemon.system.sd_notify import Notifier
@@ -26,16 +25,16 @@ from model.modelfile import Model
 if TYPE_CHECKING:
     from daemon.wyoming.server import WyomingServer
 
-NO_PACKAGE = f"the Wyoming service needs the package {{0}}: {install('wyoming')}"
-WATCHDOG = 2.0  # s between two signs of life for systemd
-STOP_TIMEOUT = 5.0  # s
+PACKAGE_MISSING = f"the Wyoming service needs the package {{0}}: {install('wyoming')}"
+SIGN_OF_LIFE_SECONDS = 2.0  # s between two signs of life for systemd
+CLOSE_TIMEOUT_SECONDS = 5.0  # s
 
 log = logging.getLogger(__name__)
 
 
 def command(args: argparse.Namespace) -> int:
     """Serve until a signal comes, or, over standard input, until it ends. Raises ChimedError."""
-    settings = listening_plan.chosen(config.load(args.config), args.model, args.threshold)
+    settings = listening_plan.with_overrides(config.load(args.config), args.model, args.threshold)
     options = _options(args, settings.wyoming or WyomingOptions())
     check(options)
     require(options)
@@ -55,13 +54,13 @@ def require(options: WyomingOptions) -> None:
     try:
         import wyoming  # noqa: F401 - an extra
     except ImportError as error:
-        raise ChimedError(NO_PACKAGE.format("wyoming")) from error
+        raise ChimedError(PACKAGE_MISSING.format("wyoming")) from error
     if options.zeroconf is None:
         return
     try:
         import zeroconf  # noqa: F401 - an extra
     except ImportError as error:
-        raise ChimedError(NO_PACKAGE.format("zeroconf")) from error
+        raise ChimedError(PACKAGE_MISSING.format("zeroconf")) from error
 
 
 async def serve(server: WyomingServer, options: WyomingOptions, ready: Any = None) -> None:
@@ -109,7 +108,7 @@ async def _run(models: Sequence[Model], options: WyomingOptions) -> int:
 async def _stay_alive(notifier: Notifier) -> None:
     while True:
         notifier.send(WATCHDOG=1)
-        await asyncio.sleep(WATCHDOG)
+        await asyncio.sleep(SIGN_OF_LIFE_SECONDS)
 
 
 class WyomingThread:
@@ -160,9 +159,9 @@ class WyomingThread:
         """End the service, within seconds."""
         with contextlib.suppress(RuntimeError):  # it ended by itself, and said why
             self._stop()
-        self._thread.join(STOP_TIMEOUT)
+        self._thread.join(CLOSE_TIMEOUT_SECONDS)
 
 
 def _identity(model: Model) -> tuple[object, ...]:
     """What decides about what a model hears."""
-    return model.word, model.front_end, model.threshold, model.smoothing, model.suppression, fingerprint(model)
+    return model.word, model.front_end, model.threshold, model.smoothing, model.suppression, model.fingerprint

@@ -1,4 +1,4 @@
-"""What one satellite sends in, what is heard in it out: its own state, and weights that all satellites share."""
+"""Listens to one client's stream: a state of its own, and weights that all clients share."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ class WordSet:
         return self._alone[model.word]
 
 
-class SatelliteStream:
+class AudioStreamSession:
     """One client's stream, from one start to the next."""
 
-    def __init__(self, vocabulary: WordSet) -> None:
-        self._vocabulary = vocabulary
+    def __init__(self, word_set: WordSet) -> None:
+        self._word_set = word_set
         self._names: tuple[str, ...] | None = None
-        self._spotter = vocabulary.spotter(None)
-        self._models = vocabulary.models  # which the spotter hears
+        self._spotter = word_set.spotter(None)
+        self._models = word_set.models  # which the spotter hears
         self._stream: PcmStream | None = None
         self._format: PcmFormat | None = None
         self._energy: deque[tuple[int, float]] = deque()  # of the last second: samples, sum of their squares
@@ -94,8 +94,8 @@ class SatelliteStream:
             self._listen()
 
     def _listen(self) -> None:
-        self._spotter = self._vocabulary.spotter(self._names)
-        self._models = self._vocabulary.models
+        self._spotter = self._word_set.spotter(self._names)
+        self._models = self._word_set.models
         self._origin = self._heard
 
     def start(self, pcm: PcmFormat) -> None:
@@ -147,7 +147,7 @@ class SatelliteStream:
     def _hear(self, samples: Samples) -> list[Detection]:
         if not len(samples):
             return []
-        if self._models is not self._vocabulary.models:
+        if self._models is not self._word_set.models:
             self._listen()
         floats = samples.astype(np.float32)
         self._energy.append((len(samples), float(np.dot(floats, floats))))

@@ -181,7 +181,7 @@ def test_a_sound_library_that_hangs_ends_in_a_restart(manager, server, tmp_path)
         manager.wait_for(lambda: unit.show("NRestarts") != "0" and unit.show("MainPID") not in (pid, "0"))
         said = manager.run("journalctl", "-o", "cat").stdout
         assert "Fatal Python error: Aborted" in said
-        assert 'service.py", line ' in said  # where it was
+        assert 'loop.py", line ' in said  # where it was
         server.signal(signal.SIGCONT)
         manager.wait_for(lambda: unit.state == "active (running)")
         server.say(recording(1, [0.3]))

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from daemon.audio.microphone import Microphone, Silence
+from daemon.audio.microphone import Microphone, SilenceWarning
 from daemon.audio.portaudio import PortAudio
 from daemon.responses.chime import NOTES, synthesise
 from daemon.system.errors import AudioError
@@ -228,7 +228,7 @@ class Picky:
 @pytest.fixture
 def picky() -> tuple[PortAudio, Picky]:
     portaudio, sd = PortAudio(), Picky()
-    portaudio.__dict__["_sd"] = sd
+    portaudio.library.__dict__["sd"] = sd
     return portaudio, sd
 
 
@@ -329,7 +329,7 @@ def test_of_two_alike_the_lost_one_is_opened_again_and_not_the_other(picky):
     for _ in range(2):
         assert any(len(next(blocks).samples) for _ in range(100))
         assert microphone.name == "microphone 'USB Audio: - (hw:2,0)'"
-        microphone._inbox.finish()  # what PortAudio calls when the device is gone
+        microphone._queue.finish()  # what PortAudio calls when the device is gone
         while not next(blocks).gap:
             pass
     microphone.close()
@@ -342,7 +342,7 @@ def test_a_device_that_comes_back_as_another_card_is_heard_again(picky):
     blocks = microphone.blocks()
     assert len(next(blocks).samples)
     sd.names = ["USB Audio: - (hw:1,0)"]
-    microphone._inbox.finish()  # what PortAudio calls when the device is gone
+    microphone._queue.finish()  # what PortAudio calls when the device is gone
     while not next(blocks).gap:
         pass
     assert any(len(next(blocks).samples) for _ in range(100))
@@ -352,7 +352,7 @@ def test_a_device_that_comes_back_as_another_card_is_heard_again(picky):
 
 def test_silence_is_said_once_and_its_end_too(caplog):
     caplog.set_level("INFO")
-    silence = Silence()
+    silence = SilenceWarning()
 
     def hear(value: int, seconds: int) -> int:
         for _ in range(seconds):

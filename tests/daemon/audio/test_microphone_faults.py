@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from daemon.audio.portaudio import CLOSE_LIMIT
-from daemon.cli.run import LAST_CALL_SECONDS, LAST_CHIME_SECONDS
-from daemon.responses.hooks import GRACE, POLL_SECONDS
+from daemon.cli.run import LAST_CALL, LAST_CHIME
+from daemon.responses.hooks import KILL_AFTER_SECONDS, OUTPUT_POLL_SECONDS
 from tests.support.chimed import Chimed, recording
 from tests.support.soundserver import PipeWire, SoundServer, private
 
@@ -174,4 +174,4 @@ def test_it_ends_within_two_seconds_though_hook_chime_and_server_hang(server, st
     finally:
         server.signal(signal.SIGCONT)
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
-    assert max(2 * GRACE + 2 * POLL_SECONDS, LAST_CHIME_SECONDS + CLOSE_LIMIT) + LAST_CALL_SECONDS < 2
+    assert max(2 * KILL_AFTER_SECONDS + 2 * OUTPUT_POLL_SECONDS, LAST_CHIME + CLOSE_LIMIT) + LAST_CALL < 2

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from daemon.audio.capture_queue import CaptureQueue
 from daemon.audio.sources import Block
-from daemon.audio.wakeup_batching import AWAKE, HELD, ROOM_BLOCKS, WakeupBatching, loudness
+from daemon.audio.wakeup_batching import AWAKE, HELD, STRETCH, WakeupBatching, loudness
 from daemon.listening.listener import Listener
 from model.detector import Detector
 from model.frontend import FRAME, SAMPLE_RATE, Samples
@@ -101,8 +101,8 @@ def test_who_hurries_sees_the_next_second_at_once():
 def test_a_room_that_has_become_louder_is_waited_in_again_after_ten_seconds():
     quiet, loud = cut(noise(20, 20)), cut(noise(40, 200))
     heard = handed_on(quiet + loud)
-    assert all(heard[len(quiet) : len(quiet) + ROOM_BLOCKS])
-    assert sum(heard[len(quiet) + 2 * ROOM_BLOCKS + AWAKE :]) < len(loud) / 2
+    assert all(heard[len(quiet) : len(quiet) + STRETCH])
+    assert sum(heard[len(quiet) + 2 * STRETCH + AWAKE :]) < len(loud) / 2
 
 
 def test_zeros_wait_and_the_first_sound_after_them_does_not():

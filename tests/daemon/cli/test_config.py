@@ -70,7 +70,7 @@ def test_each_value_has_its_origin(folder):
     text = f"audio:\n  device: USB\nwords:\n- model: {folder}/beep.npz\n  smoothing: 3\nlog_level: debug\n"
     origins = {
         line.partition("#")[0].strip(): line.rpartition("# ")[2]
-        for line in shown(listening_plan.chosen(load(folder, text), [], 0.7)).splitlines()
+        for line in shown(listening_plan.with_overrides(load(folder, text), [], 0.7)).splitlines()
         if "#" in line
     }
     file = folder / "config.yaml"

@@ -14,7 +14,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.cli.detect_chimes import ChimeOverlay
+from daemon.cli.detect_chimes import ChimeTrack
 from daemon.cli.detect_plot import Overview, Picture
 from daemon.responses.chime import synthesise
 from model import modelfile
@@ -164,7 +164,7 @@ def test_a_track_does_not_depend_on_the_blocks(cuts, late, at):
     """A detection is known up to one frame after its place."""
     sound = np.arange(1, 3_000, dtype=np.int16)
     written: list[Samples] = []
-    track = ChimeOverlay(written.append)
+    track = ChimeTrack(written.append)
     waiting = list(at)
     heard = 0
     for piece in np.split(SOUND, sorted(cuts)):

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 import daemon
-from daemon.audio.portaudio import PortAudio
+from daemon.audio.portaudio_library import PortAudioLibrary
 from daemon.cli import main
 from daemon.system.errors import AudioError
 from model.frontend import SAMPLE_RATE
@@ -173,7 +173,7 @@ def test_without_portaudio_it_says_what_to_install(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(ctypes.util, "find_library", lambda _name: None)
     with pytest.raises(AudioError) as error:
-        PortAudio().devices()
+        PortAudioLibrary().devices()
     for command in ("apt install libportaudio2", "dnf install portaudio", "pacman -S portaudio"):
         assert command in str(error.value)
 

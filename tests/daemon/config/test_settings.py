@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from daemon.config import settings as config
 from daemon.config.hook import TIME_LIMIT, Hook
-from daemon.config.settings import Audio, Clips, Control, Settings, Word
+from daemon.config.settings import AudioSettings, ClipSettings, ControlSettings, Settings, WordSettings
 from daemon.config.wyoming_options import WyomingOptions
 from daemon.listening import listening_plan
 from daemon.responses import chime
@@ -88,9 +88,9 @@ def complaint(folder: Path, text: str) -> str:
 def test_every_key_is_read(folder):
     read = load(folder, FULL)
     assert read == Settings(
-        audio=Audio("USB", 2, 6.0),
+        audio=AudioSettings("USB", 2, 6.0),
         words=(
-            Word(
+            WordSettings(
                 folder / "beep.npz",
                 f"{folder}/config.yaml:6: words[0].model: ",
                 threshold=0.7,
@@ -99,13 +99,13 @@ def test_every_key_is_read(folder):
                 chime=False,
                 hooks=(Hook("echo one"), Hook("echo two", 3.0, 1.5)),
             ),
-            Word(folder / "boop.npz", f"{folder}/config.yaml:16: words[1].model: "),
+            WordSettings(folder / "boop.npz", f"{folder}/config.yaml:16: words[1].model: "),
         ),
         chime=folder / "ping.wav",
         hooks=(Hook(("echo", "all"), TIME_LIMIT),),
         hooks_at_once=3,
-        clips=Clips(folder / "clips", 5.0, True, 7, 8_000_000, 0.25),
-        control=Control(False, folder / "control.sock"),
+        clips=ClipSettings(folder / "clips", 5.0, True, 7, 8_000_000, 0.25),
+        control=ControlSettings(False, folder / "control.sock"),
         log_level="warning",
         file=folder / "config.yaml",
     )
@@ -130,17 +130,17 @@ def test_everything_is_optional(folder, text):
 
 
 def test_the_default_chime_is_the_projects_own(folder):
-    chosen = listening_plan.chosen(load(folder, ""), [folder / "beep.npz"])
+    chosen = listening_plan.with_overrides(load(folder, ""), [folder / "beep.npz"])
     models = listening_plan.load_models(chosen.words)
     assert np.array_equal(listening_plan.responses(chosen, models)["beep"].chime, chime.synthesise())
 
 
 def test_the_command_line_wins(folder):
-    chosen = listening_plan.chosen(load(folder, FULL), [folder / "boop.npz"], 0.9)
+    chosen = listening_plan.with_overrides(load(folder, FULL), [folder / "boop.npz"], 0.9)
     (model,) = listening_plan.load_models(chosen.words)
     assert (model.word, model.threshold) == ("boop", 0.9)
     assert chosen.hooks == (Hook(("echo", "all")),)
-    assert [word.threshold for word in listening_plan.chosen(load(folder, FULL), [], 0.9).words] == [0.9, 0.9]
+    assert [word.threshold for word in listening_plan.with_overrides(load(folder, FULL), [], 0.9).words] == [0.9, 0.9]
 
 
 def test_a_device_may_be_a_number(folder):
@@ -153,7 +153,7 @@ def test_a_word_that_comes_with_chimed(folder):
         pytest.skip("the shipped model is not trained yet")
     (word,) = load(folder, "words: [{word: activate}]").words
     assert word.model == modelfile.shipped()["activate"]
-    assert listening_plan.load_models(listening_plan.chosen(Settings()).words)[0].word == "activate"
+    assert listening_plan.load_models(listening_plan.with_overrides(Settings()).words)[0].word == "activate"
 
 
 def test_the_users_file_comes_before_the_systems(tmp_path, monkeypatch):
@@ -332,9 +332,9 @@ def test_the_example_documents_every_key_and_no_other(tmp_path, monkeypatch):
     assert documented == {path for path in schema(config.KEYS) if not path.startswith("words.hooks.")}
     assert listening_plan.load_models(read.words)
     # but for the examples of words and hooks, of names and paths, it says what holds anyway
-    assert dataclasses.replace(read.audio, device=None) == Audio()
-    assert dataclasses.replace(read.clips, folder=None) == Clips()
-    assert dataclasses.replace(read.control, socket=None) == Control()
+    assert dataclasses.replace(read.audio, device=None) == AudioSettings()
+    assert dataclasses.replace(read.clips, folder=None) == ClipSettings()
+    assert dataclasses.replace(read.control, socket=None) == ControlSettings()
     assert read.wyoming == WyomingOptions()
     assert (read.chime, read.hooks_at_once, read.log_level) == (
         Settings().chime,

@@ -28,8 +28,8 @@ from daemon.cli import watch
 from daemon.cli.status_mute_trigger import duration
 from daemon.control import client
 from daemon.control.client import ControlError, ask, conversation
-from daemon.control.commands import SILENCE_DBFS, highest, level
-from daemon.control.server import CLIENTS, REQUEST_LIMIT, ControlServer, socket_path
+from daemon.control.commands import SILENT, highest, level
+from daemon.control.server import CLIENTS, REQUEST_BYTES_LIMIT, ControlServer, socket_path
 from daemon.listening.listening_plan import ListeningPlan
 from daemon.system.errors import ChimedError
 from model import modelfile
@@ -289,7 +289,7 @@ def test_no_request_does_harm(running, lines):
 
 def test_a_line_without_end_is_refused_and_the_connection_closed(running):
     _, path = running
-    (answer,) = exchange(path, b'{"command": "status"' + b" " * REQUEST_LIMIT)
+    (answer,) = exchange(path, b'{"command": "status"' + b" " * REQUEST_BYTES_LIMIT)
     assert "one JSON object in a line" in answer["error"]
 
 
@@ -398,11 +398,11 @@ def test_whose_socket_is_asked(monkeypatch, tmp_path):
 
 def test_the_level_is_that_of_the_last_block():
     detector = Detector([tone_model()])
-    assert level(detector) == SILENCE_DBFS
+    assert level(detector) == SILENT
     detector.push(np.full(FRAME, 32_767, np.int16))
     assert level(detector) == 0.0
     detector.push(np.zeros(FRAME, np.int16))
-    assert level(detector) == SILENCE_DBFS
+    assert level(detector) == SILENT
 
 
 def test_the_highest_posterior_is_what_the_gate_compared():

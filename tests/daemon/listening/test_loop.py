@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 
 from daemon.audio.sources import Block
 from daemon.config.hook import Hook
-from daemon.listening.listener import CHIME_TAIL, Listener
+from daemon.listening.listener import Listener
 from daemon.listening.listening_plan import ListeningPlan, Response
-from daemon.listening.loop import ListeningLoop
+from daemon.listening.loop import CHIME_TAIL, ListeningLoop
 from daemon.responses.hooks import HookRunner
 from daemon.system import log_handlers
 from daemon.system.sd_notify import Notifier
@@ -200,10 +200,10 @@ def test_only_what_hears_the_chime_is_deaf_to_it(live, expected):
     player, hooks = Player(), HookRunner()
     source = Recorded(cut(SOUND, list(range(0, len(SOUND), FRAME))), live)
     chime = np.zeros(DEAF - CHIME_TAIL, np.int16)
-    service = ListeningLoop(source, ListeningPlan((MODEL,), {"beep": Response(chime, ())}), player, hooks, Notifier())
-    service.run(source.blocks())
-    assert (service.status().detections, player.played) == (expected, expected)
-    assert service.status().seconds == len(SOUND) / SAMPLE_RATE
+    loop = ListeningLoop(source, ListeningPlan((MODEL,), {"beep": Response(chime, ())}), player, hooks, Notifier())
+    loop.run(source.blocks())
+    assert (loop.status().detections, player.played) == (expected, expected)
+    assert loop.status().seconds == len(SOUND) / SAMPLE_RATE
 
 
 def test_each_word_has_its_own_answer(tmp_path, caplog):
@@ -216,8 +216,8 @@ def test_each_word_has_its_own_answer(tmp_path, caplog):
         "boop": Response(None, (Hook(f"echo $CHIMED_WORD >> {tmp_path}/boop"),)),
     }
     source = Recorded([Block(sound)], live=False)
-    service = ListeningLoop(source, ListeningPlan((MODEL, other), responses), Player(), hooks, Notifier())
-    service.run(source.blocks())
+    loop = ListeningLoop(source, ListeningPlan((MODEL, other), responses), Player(), hooks, Notifier())
+    loop.run(source.blocks())
     hooks.wait()
     assert (tmp_path / "beep").read_text() == "beep\n" * 4
     assert (tmp_path / "boop").read_text() == "boop\n"

@@ -22,14 +22,14 @@ from hypothesis.extra import numpy as arrays
 from daemon.audio.resample import Resampler
 from daemon.audio.sources import Block
 from daemon.config.hook import Hook
-from daemon.config.settings import Clips
+from daemon.config.settings import ClipSettings
 from daemon.listening.listener import Listener
 from daemon.listening.listening_plan import ListeningPlan, Response
 from daemon.listening.loop import ListeningLoop
 from daemon.responses.clip_recorder import ClipRecorder
-from daemon.responses.hooks import AT_ONCE, LINES_LIMIT, HookRunner
+from daemon.responses.hooks import AT_ONCE, OUTPUT_LINES_LIMIT, HookRunner
 from daemon.system import log_handlers
-from daemon.system.log_handlers import PER_MINUTE, FloodGate
+from daemon.system.log_flood_limit import PER_MINUTE, LogFloodLimit
 from daemon.system.sd_notify import Notifier
 from model.detector import Detector
 from model.frontend import FRAME, SAMPLE_RATE
@@ -62,7 +62,7 @@ class Stream:
         pass
 
 
-def service_for(blocks: Iterator[Block], hooks: tuple[Hook, ...] = (), at_once: int = AT_ONCE) -> ListeningLoop:
+def loop_for(blocks: Iterator[Block], hooks: tuple[Hook, ...] = (), at_once: int = AT_ONCE) -> ListeningLoop:
     plan = ListeningPlan((MODEL,), {"beep": Response(None, hooks)})
     return ListeningLoop(Stream(blocks), plan, None, HookRunner(at_once), Notifier())
 
@@ -110,7 +110,7 @@ def test_no_samples_can_harm_the_loop(stream):
 def test_a_thousand_detections_a_minute(tmp_path, caplog):
     """The listening goes on, what runs at once stays few, and so do log lines, threads and clips."""
     caplog.set_level(logging.INFO)
-    caplog.handler.addFilter(gate := FloodGate())
+    caplog.handler.addFilter(gate := LogFloodLimit())
     hook = Hook(f"echo >> {tmp_path}/ran; sleep 0.3")
     silence = np.zeros(FRAME, np.int16)
     count = 60 * SAMPLE_RATE // FRAME
@@ -120,20 +120,20 @@ def test_a_thousand_detections_a_minute(tmp_path, caplog):
     def blocks() -> Iterator[Block]:
         for number in range(count):
             for _ in range(1 + number % 2):
-                service.ask(lambda: service.trigger("beep"))
+                loop.ask(lambda: loop.trigger("beep"))
             yield Block(silence)
             threads.append(threading.active_count())
 
-    service = service_for(blocks(), (hook,), at_once=4)
-    service.keeper = ClipRecorder(Clips(tmp_path / "clips", seconds=0.5, max_files=20), [MODEL])
+    loop = loop_for(blocks(), (hook,), at_once=4)
+    loop.clip_recorder = ClipRecorder(ClipSettings(tmp_path / "clips", seconds=0.5, max_files=20), [MODEL])
     before = time.thread_time()
-    service.run(service.source.blocks())
+    loop.run(loop._source.blocks())
     spent = time.thread_time() - before
     caplog.handler.removeFilter(gate)
-    service._hooks.wait()
-    service.close()
-    assert service.status().detections > 1_000
-    assert service.status().seconds == count * FRAME / SAMPLE_RATE
+    loop._hooks.wait()
+    loop.close()
+    assert loop.status().detections > 1_000
+    assert loop.status().seconds == count * FRAME / SAMPLE_RATE
     assert max(threads) < 20
     assert spent < 60  # CPU time, of a minute of sound: it kept up
     assert len((tmp_path / "ran").read_text()) >= 4
@@ -188,7 +188,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(command, environment, tmp_pa
 
 def test_a_log_that_can_be_written_again_says_how_many_lines_are_missing():
     reading, writing = os.pipe()
-    handler = log_handlers.StderrHandler(writing, patience=0.01)
+    handler = log_handlers.StderrHandler(writing, timeout=0.01)
     handler.setFormatter(log_handlers.TerminalFormatter("%(message)s"))
     written = 0
     while not handler.lost:
@@ -216,7 +216,7 @@ def test_hooks_that_flood_their_output_stop_nothing(command, environment, tmp_pa
     assert (tmp_path / "heard").read_text() == "heard\n" * len(TIMES)
     assert len((tmp_path / "flooding").read_text().split()) == len(TIMES)
     assert done.stderr.count("killed, not over after 1 s") == len(TIMES)
-    assert len(done.stderr.splitlines()) < len(TIMES) * (LINES_LIMIT + 5)
+    assert len(done.stderr.splitlines()) < len(TIMES) * (OUTPUT_LINES_LIMIT + 5)
 
 
 def test_the_gate_alone_allows_few_detections():

@@ -193,15 +193,17 @@ def test_a_microphone_named_on_the_command_line_is_waited_for_once_it_was_heard(
 
 def test_a_defect_in_a_reload_does_not_end_the_listening(caplog):
     told: list[dict[str, object]] = []
-    service = SimpleNamespace(ready=True, complaint="", tell=lambda **state: told.append(state))
+    loop = SimpleNamespace(
+        status=lambda: SimpleNamespace(ready=True), complaint="", tell=lambda **state: told.append(state)
+    )
 
     def read() -> settings.Settings:
         raise ZeroDivisionError
 
     before = settings.Settings()
-    reloader = Reloader(before, read, lambda *_: None, service, SimpleNamespace(send=lambda **_: None))
+    reloader = Reloader(before, read, lambda *_: None, loop, SimpleNamespace(send=lambda **_: None))
     reloader.reload()
     assert reloader.settings is before
-    assert "by a defect of chimed" in service.status().complaint
+    assert "by a defect of chimed" in loop.complaint
     assert "ZeroDivisionError" in caplog.text
     assert told == [{"READY": 1}]

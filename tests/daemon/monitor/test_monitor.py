@@ -26,8 +26,8 @@ from hypothesis import strategies as st
 from daemon.config import settings as config
 from daemon.control import window_encoding
 from daemon.control.client import ControlError, ask
-from daemon.control.monitor_state import file_to_be
-from daemon.control.window_encoding import ONE, SHOWN_BINS, SeenSoFar
+from daemon.control.monitor_state import config_file_to_write
+from daemon.control.window_encoding import FULL_POSTERIOR, SHOWN_BINS, SeenSoFar
 from model import modelfile
 from model.detector import Detector
 from model.frontend import CLIP, SAMPLE_RATE, STEP, STRIDE
@@ -67,34 +67,33 @@ def test_pieces_of_the_window_are_the_window(cuts):
     seen, columns, steps = SeenSoFar(0, 0, 0), b"", [b"", b""]
     for piece in np.split(samples, sorted(cuts)):
         detector.push(piece)
-        news = window_encoding.news(detector, 0, seen)
+        news = window_encoding.new_in_window(detector, 0, seen)
         assert (news["columns"][0], news["steps"][0]) == (seen.columns, seen.steps)
         columns += bytes_of(news, "columns")
         half = len(bytes_of(news, "steps")) // 2
         steps = [steps[0] + bytes_of(news, "steps")[:half], steps[1] + bytes_of(news, "steps")[half:]]
         seen = SeenSoFar(0, len(columns) // SHOWN_BINS, len(steps[0]) // 2)
-    whole = window_encoding.news(detector, 0, None)
+    whole = window_encoding.new_in_window(detector, 0, None)
     assert columns == bytes_of(whole, "columns")
     assert steps[0] + steps[1] == bytes_of(whole, "steps")
-    posteriors = np.frombuffer(steps[1], "<u2") / ONE
+    posteriors = np.frombuffer(steps[1], "<u2") / FULL_POSTERIOR
     np.testing.assert_allclose(posteriors, detector.posteriors.last()[:, 1], atol=1e-5)
 
 
 def test_who_comes_late_gets_what_the_window_still_has():
     detector = Detector([random_model()])
     detector.push(bursts(13))
-    news = window_encoding.news(detector, 0, SeenSoFar(0, 5, 5))
+    news = window_encoding.new_in_window(detector, 0, SeenSoFar(0, 5, 5))
     first, columns = news["columns"][0], len(bytes_of(news, "columns")) // SHOWN_BINS
     assert first + columns == detector.columns.total // STRIDE
     assert columns == pytest.approx(CLIP / STEP, abs=5)
     assert news["steps"][0] + len(bytes_of(news, "steps")) // 2 == detector.posteriors.total
     # a stream that began elsewhere is another one
-    other = window_encoding.news(
-        detector, 44_100, SeenSoFar(0, detector.columns.total // STRIDE, detector.posteriors.total)
-    )
+    seen = SeenSoFar(0, detector.columns.total // STRIDE, detector.posteriors.total)
+    other = window_encoding.new_in_window(detector, 44_100, seen)
     assert other["columns"][0] == first
     # and who has seen more than there is, after a restart, gets nothing wrong
-    assert bytes_of(window_encoding.news(detector, 0, SeenSoFar(0, 10**9, 10**9)), "columns") == b""
+    assert bytes_of(window_encoding.new_in_window(detector, 0, SeenSoFar(0, 10**9, 10**9)), "columns") == b""
 
 
 def test_a_byte_is_the_level_of_a_tone():
@@ -102,10 +101,9 @@ def test_a_byte_is_the_level_of_a_tone():
     detector = Detector([random_model()])
     time_ = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     detector.push((3276.8 * np.sqrt(2) * np.sin(2 * np.pi * 2205 * time_)).astype(np.int16))
-    levels = np.frombuffer(bytes_of(window_encoding.news(detector, 0, None), "columns"), np.uint8).reshape(
-        -1, SHOWN_BINS
-    )
-    decibels = levels[50].astype(float) * window_encoding.RANGE_DB / 255 - window_encoding.RANGE_DB
+    news = window_encoding.new_in_window(detector, 0, None)
+    levels = np.frombuffer(bytes_of(news, "columns"), np.uint8).reshape(-1, SHOWN_BINS)
+    decibels = levels[50].astype(float) * window_encoding.BYTE_RANGE_DB / 255 - window_encoding.BYTE_RANGE_DB
     assert int(levels[50].argmax()) == 10
     assert 10 * np.log10(np.sum(10 ** (decibels / 10))) == pytest.approx(-20, abs=1)
     assert decibels[30] < -80
@@ -116,12 +114,12 @@ def test_a_clip_is_the_samples_themselves():
     samples = bursts(12)
     detector.push(samples)
     origin = 1_000
-    answer = window_encoding.sound(detector, origin, origin + 300_000, origin + 400_000)
+    answer = window_encoding.samples_between(detector, origin, origin + 300_000, origin + 400_000)
     assert answer["from"] == origin + 300_000
     np.testing.assert_array_equal(np.frombuffer(base64.b64decode(answer["pcm"]), "<i2"), samples[300_000:400_000])
-    late = window_encoding.sound(detector, origin, 0, 10**12)
+    late = window_encoding.samples_between(detector, origin, 0, 10**12)
     assert len(base64.b64decode(late["pcm"])) == 2 * CLIP
-    assert window_encoding.sound(detector, origin, 0, 1_000)["pcm"] == ""
+    assert window_encoding.samples_between(detector, origin, 0, 1_000)["pcm"] == ""
 
 
 @pytest.mark.parametrize(
@@ -140,7 +138,7 @@ def test_a_clip_is_the_samples_themselves():
 )
 def test_a_model_file_can_say_anything_under_the_name_of_a_curve(found, told):
     model = replace(random_model(), measured={"points": found, "recall": 3, "false_accepts": {"x": "y"}})
-    described = window_encoding.described(model)
+    described = window_encoding.described_word(model)
     assert described["points"] == told
     assert (described["hours"], described["tried"]) == ({"x": 0.0}, 0)
 
@@ -153,12 +151,12 @@ def test_at_its_own_threshold_the_curve_says_what_the_models_card_says():
         "recall": {"quiet": {"heard": 9, "of": 10}, "noise": {"heard": 8, "of": 10}},
         "false_accepts": {"speech": {"count": 1, "hours": 2.0}, "noise": {"count": 0, "hours": 0.1}},
     }
-    described = window_encoding.described(replace(random_model(), measured=measured))
+    described = window_encoding.described_word(replace(random_model(), measured=measured))
     assert described["points"] == [*POINTS[:3], [0.7, pytest.approx(0.15), 0.5], POINTS[3]]
-    at_a_point = window_encoding.described(replace(random_model(), measured=measured | {"threshold": 0.6}))
+    at_a_point = window_encoding.described_word(replace(random_model(), measured=measured | {"threshold": 0.6}))
     assert at_a_point["points"] == [*POINTS[:2], [0.6, pytest.approx(0.15), 0.5], POINTS[3]]
     for gone in ({"threshold": None}, {"recall": {}}, {"recall": {"x": {"heard": 9, "of": 3}}}, {"false_accepts": {}}):
-        assert window_encoding.described(replace(random_model(), measured=measured | gone))["points"] == POINTS
+        assert window_encoding.described_word(replace(random_model(), measured=measured | gone))["points"] == POINTS
 
 
 @pytest.mark.parametrize("word", modelfile.shipped())
@@ -167,7 +165,7 @@ def test_the_monitor_says_of_a_model_that_ships_what_its_card_says(word):
     recall, accepts = (model.measured[name].values() for name in ("recall", "false_accepts"))
     missed = 1 - sum(rate["heard"] for rate in recall) / sum(rate["of"] for rate in recall)
     often = max(rate["count"] / rate["hours"] for rate in accepts)
-    own = [row for row in window_encoding.described(model)["points"] if row[0] == model.threshold]
+    own = [row for row in window_encoding.described_word(model)["points"] if row[0] == model.threshold]
     assert own == [[model.threshold, pytest.approx(missed, abs=1e-4), pytest.approx(often, abs=1e-3)]]  # as rounded
 
 
@@ -458,9 +456,9 @@ def test_it_is_the_daemons_file_that_is_made_wherever_the_monitor_would_look(tmp
 
 def test_the_systems_service_reads_the_systems_file(monkeypatch):
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
-    assert file_to_be() == config.usual_files()[0]
+    assert config_file_to_write() == config.usual_files()[0]
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/chimed")  # as systemd sets it, since the unit has one
-    assert file_to_be() == config.SYSTEM_FILE
+    assert config_file_to_write() == config.SYSTEM_FILE
     units = ROOT / "systemd"
     assert "StateDirectory=" in (units / "chimed-system.service").read_text()
     assert "StateDirectory=" not in (units / "chimed.service").read_text()

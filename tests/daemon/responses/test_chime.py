@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from daemon.audio.calls_with_deadline import LimitedCalls
+from daemon.audio.calls_with_deadline import CallsWithDeadline
 from daemon.audio.resample import Samples
 from daemon.responses.chime import DURATION, LONGEST, NOTES, ChimePlayer, load, synthesise
 from daemon.system.errors import AudioError
@@ -78,7 +78,7 @@ def test_playing_does_not_block_and_a_second_chime_waits_for_no_one():
 
 def test_a_chime_that_never_ends_counts_as_over(monkeypatch):
     """A sound server that hangs must not make the daemon deaf."""
-    monkeypatch.setattr("daemon.responses.chime.STUCK_AFTER", 0.05)
+    monkeypatch.setattr("daemon.responses.chime.CHIME_STUCK_SECONDS", 0.05)
     speaker = Loudspeaker()
     player = ChimePlayer(speaker)
     player.play(np.zeros(10, np.int16))
@@ -101,7 +101,7 @@ def test_a_failure_is_said_once(caplog):
 
 
 def test_a_call_that_hangs_is_given_up_and_so_is_every_further_one_until_it_returns():
-    calls = LimitedCalls()
+    calls = CallsWithDeadline()
     end, discarded = threading.Event(), []
 
     def hang() -> str:
@@ -120,4 +120,4 @@ def test_a_call_that_hangs_is_given_up_and_so_is_every_further_one_until_it_retu
 
 def test_what_a_call_raises_reaches_the_caller():
     with pytest.raises(ZeroDivisionError):
-        LimitedCalls().make(lambda: 1 / 0, 30)
+        CallsWithDeadline().make(lambda: 1 / 0, 30)

@@ -22,9 +22,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.audio.sources import Block
-from daemon.config.settings import Clips
+from daemon.config.settings import ClipSettings
 from daemon.listening.listener import Listener
-from daemon.responses.clip_folder import CLIP_NAME, WAITING_CLIPS, ClipFolder, ClipWriter, file_stem
+from daemon.responses.clip_folder import CLIP_FILE_NAME, CLIPS_WAITING_LIMIT, ClipFolder, ClipWriter, file_stem
 from daemon.responses.clip_recorder import ClipRecorder
 from daemon.responses.near_misses import SHARE, NearMisses
 from model.detector import Detector
@@ -83,13 +83,13 @@ def test_no_word_leads_out_of_the_folder(word, score, near):
     name = file_stem(WHEN, word, score, near) + ".wav"
     assert Path(name).name == name
     assert len(name.encode()) < 250
-    assert CLIP_NAME.fullmatch(name) or not word
+    assert CLIP_FILE_NAME.fullmatch(name) or not word
 
 
 def test_two_at_the_same_moment_are_both_kept(writer, tmp_path):
     paths = {writer.save(NOISE, about())() for _ in range(3)}
     assert len(paths) == 3
-    assert all(CLIP_NAME.fullmatch(Path(path).name) for path in paths)
+    assert all(CLIP_FILE_NAME.fullmatch(Path(path).name) for path in paths)
     assert len(names(tmp_path / "clips")) == 6
 
 
@@ -105,7 +105,7 @@ def test_the_oldest_go_first_and_other_files_stay(tmp_path):
     clips = ClipFolder(folder, max_files=3, max_bytes=10**9)
     for number in range(5):
         clips.write(file_stem(WHEN + datetime.timedelta(seconds=number), "beep", 0.5, False), NOISE, about(number))
-    assert [name for name in names(folder) if CLIP_NAME.fullmatch(name)] == [
+    assert [name for name in names(folder) if CLIP_FILE_NAME.fullmatch(name)] == [
         f"20250601T08300{number}.123Z_beep_0.50.{ending}" for number in (2, 3, 4) for ending in ("json", "wav")
     ]
     assert {"notes.txt", "song.wav"} <= set(names(folder))
@@ -204,7 +204,7 @@ class StuckFolder(ClipFolder):
 
 
 def test_a_disk_that_hangs_holds_nothing_up_and_fills_no_memory(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("daemon.responses.clip_folder.CLIP_WAIT", 0.01)
+    monkeypatch.setattr("daemon.responses.clip_folder.CLIP_WAIT_SECONDS", 0.01)
     folder = StuckFolder(tmp_path / "clips")
     writer = ClipWriter(folder)
     tickets = [writer.save(NOISE, about(0))]
@@ -213,10 +213,10 @@ def test_a_disk_that_hangs_holds_nothing_up_and_fills_no_memory(tmp_path, caplog
     assert [ticket() for ticket in tickets] == [""] * 50
     assert len(messages(caplog)) == 1
     folder.go_on.set()
-    while not tickets[WAITING_CLIPS - 1]():
+    while not tickets[CLIPS_WAITING_LIMIT - 1]():
         time.sleep(0.01)
     writer.close()
-    assert WAITING_CLIPS <= len(names(tmp_path / "clips")) / 2 <= WAITING_CLIPS + 1
+    assert CLIPS_WAITING_LIMIT <= len(names(tmp_path / "clips")) / 2 <= CLIPS_WAITING_LIMIT + 1
 
 
 def test_a_writer_that_was_stopped_while_its_queue_was_full_ends_with_it(tmp_path):
@@ -225,14 +225,14 @@ def test_a_writer_that_was_stopped_while_its_queue_was_full_ends_with_it(tmp_pat
     writer = ClipWriter(folder)
     writer.save(NOISE, about(0))
     assert folder.begun.wait(30)
-    for number in range(1, WAITING_CLIPS + 2):
+    for number in range(1, CLIPS_WAITING_LIMIT + 2):
         writer.save(NOISE, about(number))
     thread = writer._thread
     writer.stop()
     folder.go_on.set()
     thread.join(30)
     assert not thread.is_alive()
-    assert len(names(tmp_path / "clips")) == 2 * (WAITING_CLIPS + 1)
+    assert len(names(tmp_path / "clips")) == 2 * (CLIPS_WAITING_LIMIT + 1)
 
 
 # near misses
@@ -381,7 +381,7 @@ def test_a_clip_goes_on_after_the_word_and_hooks_need_not_wait_for_that(start, m
 
 def test_no_clip_goes_on_over_a_gap(tmp_path):
     sound = recording(4, [1.0, 2.0])
-    keeper = ClipRecorder(Clips(tmp_path / "clips", seconds=1, after=0.5), [MODEL])
+    keeper = ClipRecorder(ClipSettings(tmp_path / "clips", seconds=1, after=0.5), [MODEL])
     listener = Listener(Detector([MODEL]), {"beep": 0})
     (first,) = listener.push(Block(sound[: round(1.5 * SAMPLE_RATE)]))
     ticket = keeper.heard(first, listener.window, "a test", WHEN.isoformat())

@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 
 from daemon.config import settings
 from daemon.config.hook import Hook
-from daemon.responses.hooks import AT_ONCE, LINES_LIMIT, OUTPUT_LINE_LIMIT, BoundedLines, Event, HookRunner
+from daemon.responses.hooks import AT_ONCE, OUTPUT_LINE_LIMIT, OUTPUT_LINES_LIMIT, HookEvent, HookRunner, OutputLines
 from tests.support.paths import ROOT
 from tests.support.soundserver import SoundServer, private
 
-HEARD = Event("beep", 0.9, 12.5, "a test")
+HEARD = HookEvent("beep", 0.9, 12.5, "a test")
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def pids(path: Path, count: int) -> list[int]:
 
 
 def test_a_hook_is_told_what_was_heard_by_variables_and_as_json(runner, tmp_path):
-    event = Event("beep", 0.98765, 1.0, "a test", clip=lambda: "/clips/1.wav")
+    event = HookEvent("beep", 0.98765, 1.0, "a test", clip=lambda: "/clips/1.wav")
     runner.start(Hook(f"env | grep ^CHIMED_ | sort > {tmp_path}/variables; cat > {tmp_path}/json"), event)
     runner.wait()
     told = dict(line.split("=", 1) for line in (tmp_path / "variables").read_text().splitlines())
@@ -147,7 +147,7 @@ def test_with_all_that_is_logged_so_is_an_exit_code_of_zero(runner, caplog):
 )
 def test_what_was_heard_is_never_part_of_a_command(runner, tmp_path, monkeypatch, command, word):
     monkeypatch.chdir(tmp_path)
-    runner.start(Hook(command), Event(word, 1.0, 0.0, word, clip=lambda: word))
+    runner.start(Hook(command), HookEvent(word, 1.0, 0.0, word, clip=lambda: word))
     runner.wait()
     assert list(tmp_path.iterdir()) == []
 
@@ -224,14 +224,14 @@ def test_a_flood_of_output_is_cut_and_the_hook_goes_on(runner, caplog, tmp_path)
     runner.start(Hook("head -c 20000000 /dev/zero"), HEARD)
     runner.wait()
     assert (tmp_path / "done").exists()
-    assert len(messages(caplog)) <= LINES_LIMIT + 2
+    assert len(messages(caplog)) <= OUTPUT_LINES_LIMIT + 2
     assert max(map(len, messages(caplog))) < OUTPUT_LINE_LIMIT + 100
     assert any("the rest is dropped" in message for message in messages(caplog))
 
 
 def test_a_hook_that_cannot_start_is_a_line_in_the_log(runner, caplog):
     runner.start(Hook("echo " + "x" * 3_000_000), HEARD)
-    runner.start(Hook("true"), Event("nul\0", 1.0, 0.0, ""))
+    runner.start(Hook("true"), HookEvent("nul\0", 1.0, 0.0, ""))
     runner.wait()
     assert "cannot start" in messages(caplog)[1]
     assert "cannot start" in messages(caplog)[0]
@@ -242,18 +242,18 @@ def test_a_hook_that_cannot_start_is_a_line_in_the_log(runner, caplog):
 def test_lines_do_not_depend_on_how_they_arrive(pieces):
     split, whole = [], []
     for target, parts in ((split, pieces), (whole, [b"".join(pieces)])):
-        lines = BoundedLines(target.append)
+        lines = OutputLines(target.append)
         for part in parts:
             lines.push(part)
         lines.flush()
     assert split == whole
-    assert len(split) <= LINES_LIMIT
+    assert len(split) <= OUTPUT_LINES_LIMIT
     assert max(map(len, split), default=0) <= OUTPUT_LINE_LIMIT + 4
 
 
 def test_lines_are_what_was_written():
     written: list[str] = []
-    lines = BoundedLines(written.append)
+    lines = OutputLines(written.append)
     lines.push("first\nsecond é\r\n\nlast".encode())
     lines.flush()
     assert written == ["first", "second é", "", "last"]
@@ -421,7 +421,7 @@ def test_a_hook_may_depend_on_the_score(runner, tmp_path, monkeypatch):
     (tmp_path / "bin" / "open-door").chmod(0o755)
     _, hook = recipes(tmp_path)["Only at night, or only when it was certain 0"]
     for score, opens in ((0.94, False), (0.96, True)):
-        runner.start(hook, Event("beep", score, 0.0, ""))
+        runner.start(hook, HookEvent("beep", score, 0.0, ""))
         runner.wait()
         assert (tmp_path / "open").exists() is opens
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from daemon.system.log_handlers import FloodGate
+from daemon.system.log_flood_limit import LogFloodLimit
 
 
 def record(text: str, created: float, *values: object) -> logging.LogRecord:
@@ -13,12 +13,12 @@ def record(text: str, created: float, *values: object) -> logging.LogRecord:
     return made
 
 
-def passed(gate: FloodGate, *records: logging.LogRecord) -> list[str]:
+def passed(gate: LogFloodLimit, *records: logging.LogRecord) -> list[str]:
     return [each.getMessage() for each in records if gate.filter(each)]
 
 
 def test_a_thousand_lines_a_minute_become_few_that_say_so():
-    gate = FloodGate(limit=3)
+    gate = LogFloodLimit(limit=3)
     flood = [record('heard "%s" at %.1f s', 100 + number * 0.06, "100%", number) for number in range(1_000)]
     assert passed(gate, *flood) == [
         'heard "100%" at 0.0 s',
@@ -30,12 +30,12 @@ def test_a_thousand_lines_a_minute_become_few_that_say_so():
 
 
 def test_other_lines_still_pass():
-    gate = FloodGate(limit=2)
+    gate = LogFloodLimit(limit=2)
     passed(gate, *(record("flood %d", 100.0, number) for number in range(10)))
     assert passed(gate, record("the microphone is lost", 101.0)) == ["the microphone is lost"]
 
 
 def test_a_clock_that_jumps_back_stops_nothing():
-    gate = FloodGate(limit=2)
+    gate = LogFloodLimit(limit=2)
     passed(gate, *(record("flood %d", 1_000.0, number) for number in range(10)))
     assert len(passed(gate, *(record("flood %d", 10.0 + number, number) for number in range(2)))) == 2

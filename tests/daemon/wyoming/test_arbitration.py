@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
-from daemon.wyoming.arbitration import Arbitration
+from daemon.wyoming.arbitration import Arbiter
 
 MOMENT = 0.05  # s
 
@@ -14,7 +14,7 @@ def verdicts(*claims: tuple[str, str, float], seconds: float = MOMENT) -> list[b
     """What becomes of claims (word, owner, strength) that come at once."""
 
     async def run() -> list[bool]:
-        arbiter = Arbitration(seconds)
+        arbiter = Arbiter(seconds)
         futures: list[Awaitable[bool]] = [arbiter.claim(*claim) for claim in claims]
         return await asyncio.gather(*futures)
 
@@ -45,7 +45,7 @@ def test_without_a_moment_all_win():
 
 def test_without_rivals_the_verdict_is_there_at_once():
     async def run() -> None:
-        arbiter = Arbitration(3_600)
+        arbiter = Arbiter(3_600)
         assert await arbiter.claim("word", "a", 0.5, rivals=False)
         first = arbiter.claim("word", "a", 0.5)
         assert not first.done()
@@ -56,7 +56,7 @@ def test_without_rivals_the_verdict_is_there_at_once():
 
 def test_after_the_verdict_the_next_hears_another_word():
     async def run() -> None:
-        arbiter = Arbitration(MOMENT)
+        arbiter = Arbiter(MOMENT)
         for _ in range(3):
             assert await asyncio.gather(arbiter.claim("word", "a", 1.0), arbiter.claim("word", "b", 2.0)) == [
                 False,
@@ -68,7 +68,7 @@ def test_after_the_verdict_the_next_hears_another_word():
 
 def test_who_has_left_does_not_win():
     async def run() -> None:
-        arbiter = Arbitration(MOMENT)
+        arbiter = Arbiter(MOMENT)
         gone, there = arbiter.claim("word", "a", 9.0), arbiter.claim("word", "b", 1.0)
         gone.cancel()
         assert await there

@@ -14,8 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from daemon.audio.pcm import PcmFormat
-from daemon.wyoming.backlog import CATCHING_UP, TOO_LATE, Backlog, StreamPace
-from daemon.wyoming.stream import SatelliteStream, WordSet
+from daemon.wyoming.backlog import CATCHING_UP, TOO_LATE, Backlog, StreamLag
+from daemon.wyoming.stream import AudioStreamSession, WordSet
 from model import modelfile
 from model.frontend import SAMPLE_RATE
 from tests.support.chimed import recording, tone_model
@@ -27,7 +27,7 @@ RESET = struct.pack("ii", 1, 0)  # linger for no time
 
 
 def test_who_is_never_waited_for_falls_behind_by_what_the_clock_says():
-    pace = StreamPace(100.0)
+    pace = StreamLag(100.0)
     for second in range(1, 5):
         pace.heard(0.75, 100.0 + second)
     assert pace.behind == 1.0
@@ -44,7 +44,7 @@ def test_who_is_never_waited_for_falls_behind_by_what_the_clock_says():
 @given(st.floats(0.05, 0.95), st.floats(0.01, 0.2))
 def test_a_stream_that_is_heard_too_slowly_is_behind_by_no_more_than_it_may_and_two_pieces(speed, piece):
     """Heard at this share of real time in pieces of so many seconds; what is skipped takes no time."""
-    pace, now, sent, skipped = StreamPace(0.0), 0.0, 0.0, 0.0
+    pace, now, sent, skipped = StreamLag(0.0), 0.0, 0.0, 0.0
     while now < 60:
         if sent + piece > now:  # the client says the next piece in a moment, and is waited for
             now = sent + piece
@@ -62,13 +62,13 @@ def test_a_stream_that_is_heard_too_slowly_is_behind_by_no_more_than_it_may_and_
 
 def test_after_a_moment_in_which_the_machine_stood_still_nothing_is_skipped():
     """Three seconds wait, and are heard twenty times as fast as they were said."""
-    pace = StreamPace(100.0)
+    pace = StreamLag(100.0)
     for number in range(40):
         pace.heard(0.08, 103.0 + (number + 1) * 0.004)
         assert not pace.skipping
     assert pace.behind == pytest.approx(0.0, abs=0.01)
     # one that does not catch up so fast skips, until it is up to date
-    pace = StreamPace(100.0)
+    pace = StreamLag(100.0)
     pace.heard(0.08, 103.0)
     pace.heard(0.08, 103.1)
     assert not pace.skipping
@@ -81,7 +81,7 @@ def test_after_a_moment_in_which_the_machine_stood_still_nothing_is_skipped():
 @given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 10), st.booleans()), max_size=30))
 def test_none_is_further_behind_than_since_it_was_waited_for(events):
     now, since = 0.0, 0.0
-    pace = StreamPace(now)
+    pace = StreamLag(now)
     for passed, heard, waited in events:
         now += passed
         if waited:
@@ -124,7 +124,7 @@ def test_what_is_skipped_passes_in_the_stream_s_own_time(channels, first, piece)
     stream = PcmFormat(16_000, 2, channels)
     data = pcm(SOUND, 16_000, 2, channels)
     skipped = data[first : 16_000 * stream.frame]
-    satellite = SatelliteStream(WordSet([tone_model()]))
+    satellite = AudioStreamSession(WordSet([tone_model()]))
     satellite.start(stream)
     assert not satellite.push(data[:first], stream)
     for start in range(0, len(skipped), piece):

@@ -7,7 +7,7 @@ from itertools import combinations
 import pytest
 
 from daemon.audio.pcm import PcmFormat
-from daemon.wyoming.stream import SatelliteStream, WordSet
+from daemon.wyoming.stream import AudioStreamSession, WordSet
 from model.detector import Detector
 from model.frontend import SAMPLE_RATE
 from tests.support.examples import bursts, random_model
@@ -26,7 +26,7 @@ def vocabulary() -> WordSet:
 
 @pytest.mark.parametrize("names", [None, *CHOICES])
 def test_whatever_it_chose_it_hears_as_if_there_were_no_other_words(vocabulary, names):
-    satellite = SatelliteStream(vocabulary)
+    satellite = AudioStreamSession(vocabulary)
     satellite.choose(names)
     satellite.start(PCM)
     heard = [*satellite.push(SOUND.tobytes(), PCM), *satellite.stop()]
@@ -41,7 +41,7 @@ def test_streams_share_the_weights_and_the_order_of_names_is_all_one(vocabulary)
     def networks(*names: str) -> set[int]:
         spotter = vocabulary.spotter(names or None)
         assert spotter is not None
-        return {id(network) for network, _ in spotter._scorer._networks}
+        return {id(network) for network, _ in spotter.scorer._networks}
 
     assert networks() == networks() == networks("zap", "tok", "pling", "unknown")
     assert networks("zap", "tok") == networks("tok", "zap") == networks("tok") | networks("zap")
@@ -50,7 +50,7 @@ def test_streams_share_the_weights_and_the_order_of_names_is_all_one(vocabulary)
 
 def test_other_words_are_heard_from_the_next_sound_on():
     vocabulary = WordSet(MODELS[:1])
-    satellite = SatelliteStream(vocabulary)
+    satellite = AudioStreamSession(vocabulary)
     satellite.start(PCM)
     half = len(SOUND) // 2 * 2
     satellite.push(SOUND.tobytes()[:half], PCM)

@@ -31,11 +31,12 @@ deb: ## build a Debian package of chimed in dist/ (ARCH=arm64: for a Raspberry P
 	@scripts/setup run
 	@scripts/deb $(ARCH)
 
-lint: ## format, lint and types alone; installs little
+lint: ## format, lint, types and imports alone; installs little
 	@scripts/setup lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache # who may import whom
 
 format: ## bring the sources into shape
 	@scripts/setup lint

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -84,6 +85,58 @@ def test_daemon_imports_matplotlib_only_where_a_plot_is_drawn():
     """An extra: named inside a function, so that everything else works without it."""
     found = {path: imports_in(source, module_level_only=True) for path, source in sources("daemon").items()}
     assert [path for path, names in found.items() if "matplotlib" in names] == []
+
+
+ROOMS = sorted(path.parent for name in ("daemon", "training") for path in (ROOT / name).glob("*/__init__.py"))
+
+
+def test_rooms_import_one_way():
+    """The contracts of pyproject.toml, among them that the programs know nothing of each other."""
+    linter = Path(sys.executable).with_name("lint-imports")
+    if not linter.exists():
+        pytest.skip("import-linter is not installed")
+    done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: f"{room.parent.name}.{room.name}")
+def test_a_room_says_what_it_is_for_and_is_entered_by_what_it_names(room):
+    name = f"{room.parent.name}.{room.name}"
+    tree = ast.parse((room / "__init__.py").read_text())
+    assert len(ast.get_docstring(tree) or "") > 40
+    named = set(ast.literal_eval(tree.body[-1].value))
+    assert named <= {path.stem for path in room.glob("*.py")}
+    entered = set()
+    for path in (ROOT / room.parent.name).rglob("*.py"):
+        if path.is_relative_to(room):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == name:
+                entered |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(name + "."):
+                entered.add(str(node.module).split(".")[2])
+    assert entered <= named
+    # and none is named that nobody uses, but for what the packages' own entry points are
+    assert named - entered <= {"main", "server"}
+
+
+def test_only_the_room_of_learning_imports_tensorflow():
+    found = {path for path, source in sources("training").items() if imports_in(source) & {"keras", "tensorflow"}}
+    assert found
+    assert all(path.startswith("training/learning/") for path in found), found
+
+
+def test_the_tree_of_contributing_names_every_file():
+    tree = (ROOT / "CONTRIBUTING.md").read_text().split("model/  ", 1)[1].split("```")[0]
+    listed, room = set(), "model"
+    for line in ("model/  " + tree).splitlines():
+        word = line.split()[0]
+        if not line.startswith(" "):
+            room = word.rstrip("/")
+        elif word.endswith(".py"):
+            listed.add(f"{room}/{word}")
+    there = {path for name in PACKAGES for path in sources(name) if not path.endswith(("__init__.py", "__main__.py"))}
+    assert listed == there
 
 
 def test_training_never_imports_daemon():

@@ -13,8 +13,8 @@ import soxr
 
 from model.extras import install
 from model.frontend import SAMPLE_RATE
-from training.corpora.corpus import Int16Array
 from training.corpora.transcripts import spell
+from training.dsp.decode import Int16Array
 from training.utils.atomic_write import atomic_write
 from training.utils.errors import TrainingError
 from training.utils.file_lock import wait_for_turn

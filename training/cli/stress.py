@@ -10,7 +10,7 @@ from training.cli.main import seed
 from training.measuring.recordings_from_options import add_others, load_recordings
 
 if TYPE_CHECKING:
-    from training.corpora.corpus import Int16Array
+    from training.dsp.decode import Int16Array
     from training.measuring.stress import SituationResult
 
 VOICES = 24  # that say each near word
@@ -93,7 +93,7 @@ def _spoken(texts: list[str], seed: int) -> list[tuple[str, list[Int16Array]]]:
     import soxr
 
     from model.frontend import FULL_SCALE, SAMPLE_RATE
-    from training.corpora.corpus import to_int16
+    from training.dsp.decode import to_int16
     from training.utils.progress import bar
     from training.voices.engines import find_voices
     from training.voices.synthesize import draw, speak

@@ -20,28 +20,13 @@ from tqdm import tqdm
 
 from model.frontend import SAMPLE_RATE
 from training.dsp import endpointing
-from training.dsp.decode import Int16Array, UnusableError, active_level, decode, flaw, to_int16
+from training.dsp.decode import Int16Array, UnusableError, active_level, decode, flaw
 from training.utils.atomic_write import atomic_write
 from training.utils.errors import TrainingError
 from training.utils.file_lock import wait_for_turn
 from training.utils.find_files import find_files
 from training.utils.progress import bar
 from training.utils.storage import explained
-
-__all__ = [
-    "Clip",
-    "Corpus",
-    "Int16Array",
-    "Problem",
-    "active_level",
-    "by_folder",
-    "cut_to_word",
-    "find",
-    "load",
-    "read",
-    "split_of",
-    "to_int16",
-]
 
 SUFFIXES = {
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64", ".caf"),

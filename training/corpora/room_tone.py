@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from model.frontend import SAMPLE_RATE, FloatArray
-from training.corpora.corpus import Clip, Corpus, Int16Array, by_folder
+from training.corpora.corpus import Clip, Corpus, by_folder
+from training.dsp.decode import Int16Array
 from training.dsp.endpointing import HOP, SOFTEST_DBFS, loudness, room_dbfs
 
 OVER_ROOM_DB = 4.0  # an even sound stays within so much above the quietest tenth of its recording

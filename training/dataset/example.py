@@ -15,7 +15,7 @@ import numpy as np
 from scipy.signal import butter, oaconvolve, sosfilt
 
 from model.frontend import CLIP, CLIP_STEPS, FULL_SCALE, SAMPLE_RATE, FloatArray
-from training.corpora.corpus import Clip, Int16Array, to_int16
+from training.corpora.corpus import Clip
 from training.dataset.assignment_functions import (
     NOWHERE,
     Segment,
@@ -28,6 +28,7 @@ from training.dataset.assignment_functions import (
 from training.dataset.raw_data import RawClips
 from training.dataset.recipe import ExampleRecipe, Range
 from training.dsp.codecs import through
+from training.dsp.decode import Int16Array, to_int16
 from training.dsp.psola import change_voice
 from training.scenes.augment import microphone_response, room_response
 

@@ -16,9 +16,10 @@ import numpy as np
 
 from model.frontend import SAMPLE_RATE
 from training.corpora import corpus
-from training.corpora.corpus import MAX_SECONDS, Clip, Corpus, Int16Array, Problem
+from training.corpora.corpus import MAX_SECONDS, Clip, Corpus, Problem
 from training.dataset.assignment_functions import CLIP_MS, check_word, nothing_usable, piece_starts, raw_files
 from training.dataset.recipe import ExampleRecipe
+from training.dsp.decode import Int16Array
 from training.utils.errors import TrainingError
 
 FOLDERS = {"positives": ("activates", "positives"), "negatives": ("negatives",), "backgrounds": ("backgrounds",)}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 
 @dataclass(frozen=True)
 class Rate:
@@ -19,14 +17,14 @@ class Rate:
         """The estimate; not a number without trials."""
         return self.count / self.total if self.total else float("nan")
 
-    def wilson(self, z: float = 1.96) -> tuple[float, float]:
+    def wilson(self) -> tuple[float, float]:
         """95 % interval of a share (Wilson, 1927); 0 to 1 without trials."""
+        from scipy.stats import binomtest
+
         if not self.total:
             return (0.0, 1.0)
-        n, p = self.total, self.value
-        middle, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        low, high = (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
-        return (float(max(0.0, low)), float(min(1.0, high)))
+        interval = binomtest(self.count, int(self.total)).proportion_ci(0.95, method="wilson")
+        return (float(interval.low), float(interval.high))
 
     def poisson(self) -> tuple[float, float]:
         """Exact 95 % interval of a rate (Garwood, 1936); 0 to infinity in no time."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from model.frontend import SAMPLE_RATE, STEP
 from model.modelfile import Model
-from training.corpora.corpus import Int16Array
+from training.dsp.decode import Int16Array
 from training.measuring.confidence_intervals import Rate
 from training.measuring.operating_points import (
     CANDIDATES,

@@ -15,8 +15,9 @@ import numpy as np
 from model.detector import Scorer
 from model.frontend import CLIP, FULL_SCALE, SAMPLE_RATE, STEP, STEP_SPAN, DoubleArray, FloatArray
 from model.modelfile import Model
-from training.corpora.corpus import Corpus, Int16Array, active_level, to_int16
+from training.corpora.corpus import Corpus
 from training.dsp import endpointing
+from training.dsp.decode import Int16Array, active_level, to_int16
 from training.measuring.offline_gate import gate_firings, smooth
 from training.utils.progress import bar
 

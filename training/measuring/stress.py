@@ -17,8 +17,8 @@ import soxr
 from model.detector import Spotter
 from model.frontend import FULL_SCALE, SAMPLE_RATE
 from model.modelfile import Model
-from training.corpora.corpus import Int16Array, active_level, to_int16
 from training.dsp import endpointing
+from training.dsp.decode import Int16Array, active_level, to_int16
 from training.dsp.psola import change_voice
 from training.measuring.confidence_intervals import Rate
 from training.measuring.score_recordings import LATE_SECONDS, QUIET_DBFS, TestRecording, background, word_end

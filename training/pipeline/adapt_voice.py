@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import comb
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,9 @@ import numpy as np
 from model.frontend import FULL_SCALE, SAMPLE_RATE
 from model.modelfile import Model
 from training.corpora import corpus
-from training.corpora.corpus import Clip, Corpus, Int16Array, Problem, to_int16
+from training.corpora.corpus import Clip, Corpus, Problem
 from training.dsp import endpointing
+from training.dsp.decode import Int16Array, active_level, to_int16
 from training.learning.checkpoint import code_version
 from training.measuring.confidence_intervals import Rate
 from training.measuring.evaluation import Evaluation, evaluate
@@ -86,7 +86,7 @@ def words(folders: Sequence[Path], cache: Path) -> Corpus:
     clips: list[tuple[Clip, Int16Array]] = []
     for clip in whole.clips:
         samples = endpointing.said(whole[clip]).of(whole[clip])
-        clips.append((replace(clip, length=len(samples), level=corpus.active_level(samples)), samples))
+        clips.append((replace(clip, length=len(samples), level=active_level(samples)), samples))
     if len(clips) < LEAST_RECORDINGS:
         raise TrainingError(
             f"{folders[0]}: {len(clips)} usable recordings of the word; an adaptation takes {LEAST_RECORDINGS} at the "
@@ -228,8 +228,9 @@ def verdict(before: Figures, after: Figures) -> str | None:
 
 def by_chance(old: int, new: int) -> float:
     """How likely at least `new` of all the firings fall to the second of two models that fire equally often."""
-    total = old + new
-    return float(sum(comb(total, k) for k in range(new, total + 1)) / 2**total)
+    from scipy.stats import binomtest
+
+    return float(binomtest(new, old + new, alternative="greater").pvalue) if old + new else 1.0
 
 
 @dataclass(frozen=True)

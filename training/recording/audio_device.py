@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from model.frontend import SAMPLE_RATE
-from training.corpora.corpus import Int16Array, to_int16
+from training.dsp.decode import Int16Array, to_int16
 from training.utils.errors import TrainingError
 
 BLOCK_SECONDS = 0.05

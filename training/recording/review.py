@@ -16,8 +16,9 @@ from typing import Any
 import soundfile
 
 from model.frontend import SAMPLE_RATE
-from training.corpora.corpus import Int16Array, read
+from training.corpora.corpus import read
 from training.dsp import endpointing
+from training.dsp.decode import Int16Array
 from training.dsp.endpointing import Stretch
 from training.recording.keyboard import END, Keys
 from training.recording.terminal_view import picture

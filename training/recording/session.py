@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import soundfile
 
 from model.frontend import SAMPLE_RATE
-from training.corpora.corpus import Int16Array
 from training.corpora.exclude_word import says_word
+from training.dsp.decode import Int16Array
 from training.recording.keyboard import END, Keys
 from training.recording.takes import Prompt, Take, TakeEnd, judge, meter, text_of
 from training.utils.atomic_write import atomic_write

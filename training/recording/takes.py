@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 
 from model.frontend import FULL_SCALE, SAMPLE_RATE
-from training.corpora.corpus import Int16Array, active_level
 from training.corpora.exclude_word import says_word
 from training.dsp import endpointing
+from training.dsp.decode import Int16Array, active_level
 
 Kind = Literal["positives", "negatives", "backgrounds"]
 

@@ -8,7 +8,7 @@ from typing import TextIO
 import numpy as np
 
 from model.frontend import SAMPLE_RATE, spectrogram
-from training.corpora.corpus import Int16Array
+from training.dsp.decode import Int16Array
 
 SHADES = " ░▒▓█"
 ROWS = 12

@@ -14,7 +14,7 @@ import soundfile
 import soxr
 
 from model.frontend import BINS_BELOW_8_KHZ, SAMPLE_RATE, spectrogram
-from training.corpora.corpus import Int16Array
+from training.dsp.decode import Int16Array
 
 RANGE_DB = 70.0  # below the loudest: black
 PLAYED_RATE = 16_000  # Hz; the network hears nothing above 8 kHz

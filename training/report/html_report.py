@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from model.frontend import SAMPLE_RATE, STEP
-from training.corpora.corpus import Int16Array
+from training.dsp.decode import Int16Array
 from training.measuring.confidence_intervals import Rate
 from training.measuring.evaluation import Evaluation
 from training.measuring.score_recordings import Stream, Trial, condition, sample_of

@@ -1,1 +1,17 @@
-"""TODO."""
+"""Files, processes and progress for long work: atomic writes, resumable steps, locks, pools, storage.
+
+No audio.
+"""
+
+__all__ = [
+    "atomic_write",
+    "errors",
+    "file_lock",
+    "find_files",
+    "process_pool",
+    "progress",
+    "result_cache",
+    "resumable_steps",
+    "storage",
+    "yaml_reader",
+]  # what other rooms may import

@@ -11,9 +11,10 @@ import soundfile
 
 from training.alignment.phone_targets import known_texts
 from training.corpora import corpus
-from training.corpora.corpus import active_level, split_of, to_int16
+from training.corpora.corpus import split_of
 from training.corpora.exclude_word import exclude_word
 from training.corpora.transcripts import transcripts
+from training.dsp.decode import active_level, to_int16
 from training.utils.errors import TrainingError
 from training.utils.find_files import find_files
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from model.detector import Detector, score
 from model.gate import Gate
 from tests.support.examples import bursts, random_model
-from training.corpora.corpus import active_level
+from training.dsp.decode import active_level
 from training.measuring.confidence_intervals import Rate
 from training.measuring.evaluation import Evaluation, FalseAccepts, Recall, evaluate
 from training.measuring.offline_gate import gate_firings, smooth

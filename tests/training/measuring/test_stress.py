@@ -13,7 +13,7 @@ from model.frontend import SAMPLE_RATE
 from model.modelfile import save
 from tests.support.chimed import TONE, recording, tone_model
 from training.cli.main import main
-from training.corpora.corpus import active_level
+from training.dsp.decode import active_level
 from training.measuring import stress
 from training.measuring.score_recordings import LATE_SECONDS, TestRecording
 

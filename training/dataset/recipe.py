@@ -14,9 +14,10 @@ from typing import Any
 
 import yaml
 
+from model import yaml_reader
+from model.yaml_reader import Value, suggest
 from training.dsp.codecs import CODECS
 from training.utils.errors import TrainingError
-from training.utils.yaml_reader import Value, parse, suggest
 
 Range = tuple[float, float]
 FOLDER = Path(__file__).parent / "recipes"
@@ -110,7 +111,7 @@ class ExampleRecipe:
     @classmethod
     def from_dict(cls, parts: dict[str, Any], source: str) -> ExampleRecipe:
         """What `as_dict` gave. Raises TrainingError."""
-        return read(parse(yaml.safe_dump(parts), source))
+        return read(parse(yaml.safe_dump(parts), Path(source)))
 
     @property
     def slowest(self) -> float:
@@ -137,7 +138,12 @@ def load(recipe: str) -> ExampleRecipe:
         raise TrainingError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise TrainingError(f"{path}: this is not UTF-8 text") from error
-    return read(parse(text, str(path)))
+    return read(parse(text, path))
+
+
+def parse(text: str, path: Path) -> Value:
+    """The YAML of a recipe. Raises TrainingError, and so does all that reads it."""
+    return yaml_reader.parse(text, path, partial(Value, error=TrainingError), TrainingError)
 
 
 def read(value: Value) -> ExampleRecipe:
@@ -168,7 +174,7 @@ def read(value: Value) -> ExampleRecipe:
 
 
 def _part(kind: Callable[..., Any], readers: dict[str, Callable[[Value], Any]]) -> Callable[[Value], Any]:
-    return lambda value: kind(**value.fields(readers))
+    return lambda value: kind(**value.fields(readers, required=readers))
 
 
 def _range(low: float, high: float) -> Callable[[Value], Range]:

@@ -13,5 +13,4 @@ __all__ = [
     "result_cache",
     "resumable_steps",
     "storage",
-    "yaml_reader",
 ]  # what other rooms may import

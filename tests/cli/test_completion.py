@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.integration
+
 PROGRAMS = {"chimed": "daemon.cli", "chimed-train": "training.cli"}
 
 # What each shell would offer for a line: the script is in $1, the line in $2, and behind it what is waited for.

@@ -24,6 +24,8 @@ from tests.support.chimed import Chimed
 from tests.support.paths import ROOT
 from tests.support.soundserver import SoundServer, private
 
+pytestmark = pytest.mark.integration
+
 DEMO = ROOT / "tests" / "data" / "activate-demo.flac"
 
 NOT_RUN = {

@@ -13,6 +13,8 @@ from model.frontend import FRAME, FRAME_COLUMNS, FRAME_STEPS, KERNEL, WINDOW
 from model.network import FILTERS, UNITS
 from tests.support.examples import bursts, random_model
 
+pytestmark = pytest.mark.slow
+
 # Words -> the ratio, on a machine ten times overloaded: 1.25 to 1.28 and 1.19 to 1.27, without AVX-512 1.36 to 1.42 and
 # 1.13 to 1.37. The engine before its last tuning gave 1.44 to 1.50 and 1.50 to 1.67.
 USUAL = {1: 1.30, 4: 1.25}

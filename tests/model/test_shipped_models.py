@@ -12,6 +12,8 @@ from tests.support.shared import data, seed
 from training.corpora.corpus import find, read, split_of
 from training.measuring.evaluation import Recall
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def activate() -> Model:

@@ -17,6 +17,8 @@ import pytest
 import daemon
 from tests.support.packages import DEMO, ROOT, heard, outside, run, why_no_index
 
+pytestmark = pytest.mark.packaging
+
 MOUNT = """
 mount -t tmpfs tmpfs "$1"
 mkdir "$1"/upper "$1"/scratch "$1"/tree

@@ -12,6 +12,8 @@ import pytest
 import daemon
 from tests.support.packages import DEMO, ROOT, heard, run, why_no_index
 
+pytestmark = pytest.mark.packaging
+
 EXTRAS = ("plot", "wyoming", "monitor", "train", "align", "cluster", "bench")
 
 

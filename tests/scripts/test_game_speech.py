@@ -26,6 +26,8 @@ from training.corpora.download_debian import fetch
 from training.corpora.transcripts import spell, transcripts
 from training.utils.errors import TrainingError
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["It's a computer terminal...", "Hey!", "I'm gonna try to FIND that Overmann! " * 4, "So who BUILT it?"]
 
 

@@ -21,6 +21,8 @@ from tests.support.soundserver import SoundServer, private
 from tests.support.systemd_manager import Manager
 from tests.support.systemd_manager import manager as manager  # noqa: PLC0414 - a fixture
 
+pytestmark = pytest.mark.integration
+
 USER, SYSTEM = "chimed", "chimed-system"
 CHIMED = f"{sys.executable} -m daemon.cli run --no-chime"
 

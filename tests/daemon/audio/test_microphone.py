@@ -27,6 +27,8 @@ from tests.support.paths import DATA
 from tests.support.soundserver import SoundServer
 from tests.support.soundserver import server as server  # noqa: PLC0414 - a fixture
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def listener(server: SoundServer) -> Iterator[Recorder]:

@@ -16,6 +16,8 @@ from daemon.responses.hooks import KILL_AFTER_SECONDS, OUTPUT_POLL_SECONDS
 from tests.support.chimed import Chimed, recording
 from tests.support.soundserver import PipeWire, SoundServer, private
 
+pytestmark = pytest.mark.integration
+
 Start = Callable[..., Chimed]
 
 IDLE = 0.3  # of a core: what waiting may cost at most; it looks for devices every 2 s

@@ -12,6 +12,8 @@ from model.frontend import FRAME, SAMPLE_RATE
 from tests.bench.latency import LOOP, quiet_room, threads
 from tests.support.soundserver import server as server  # noqa: PLC0414 - a fixture
 
+pytestmark = pytest.mark.integration
+
 
 def test_in_a_quiet_room_the_loop_wakes_less_often_than_blocks_come():
     """With a real sound server: once for four blocks, and now and then to wait for the interpreter's lock, which the

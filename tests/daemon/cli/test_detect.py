@@ -23,6 +23,8 @@ from model.frontend import FRAME, SAMPLE_RATE, Samples
 from tests.support.chimed import recording, tone_model
 from tests.support.paths import DATA, ROOT
 
+pytestmark = pytest.mark.integration
+
 TIMES = [1.0, 2.5]
 SOUND = recording(4, TIMES)
 

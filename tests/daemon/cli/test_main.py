@@ -21,6 +21,8 @@ from model.frontend import SAMPLE_RATE
 from tests.support.chimed import recording
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def beep(tmp_path: Path) -> Path:

@@ -22,6 +22,8 @@ from tests.support.soundserver import SoundServer, private
 from tests.support.systemd_manager import Manager
 from tests.support.systemd_manager import manager as manager  # noqa: PLC0414 - a fixture
 
+pytestmark = pytest.mark.integration
+
 USER = "nobody"
 
 

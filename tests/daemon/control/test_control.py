@@ -37,6 +37,8 @@ from model.detector import Detector
 from model.frontend import FRAME, SAMPLE_RATE
 from tests.support.chimed import Chimed, call_chimed, recording, tone_model, user_environment
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

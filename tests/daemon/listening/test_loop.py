@@ -36,6 +36,8 @@ from model.frontend import FRAME, SAMPLE_RATE, Samples
 from tests.support.chimed import recording, tone_model
 from tests.support.paths import DATA
 
+pytestmark = pytest.mark.integration
+
 TIMES = [1.0, 2.0, 2.9, 5.0]
 SOUND = recording(6.5, TIMES)
 MODEL = tone_model()

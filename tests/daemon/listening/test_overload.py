@@ -36,6 +36,8 @@ from model.frontend import FRAME, SAMPLE_RATE
 from model.gate import SUPPRESSION
 from tests.support.chimed import recording, tone_model
 
+pytestmark = pytest.mark.integration
+
 MODEL = tone_model()
 BEEP = recording(1.5, [0.5])
 

@@ -17,6 +17,8 @@ from model import modelfile
 from tests.support.chimed import Chimed, recording, tone_model
 from tests.support.soundserver import SoundServer, private
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def server() -> Iterator[SoundServer]:

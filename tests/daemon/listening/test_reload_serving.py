@@ -20,6 +20,8 @@ from model.frontend import SAMPLE_RATE
 from tests.support.chimed import Chimed, recording, tone_model
 from tests.support.wyoming_clients import chunks, connected, pcm
 
+pytestmark = pytest.mark.integration
+
 BEEP, BOOP = "words: [{model: beep.npz}]\n", "words: [{model: boop.npz}]\n"
 
 

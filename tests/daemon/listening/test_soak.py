@@ -7,6 +7,8 @@ import pytest
 from model.modelfile import shipped
 from tests.bench import soak
 
+pytestmark = pytest.mark.integration
+
 
 def test_after_five_minutes_memory_is_flat_and_every_sample_was_heard():
     if not soak.WORDS.exists() or not shipped():

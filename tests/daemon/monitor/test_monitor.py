@@ -41,6 +41,8 @@ pytest.importorskip("websockets", reason="the extra [monitor] is not installed")
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+pytestmark = pytest.mark.integration
+
 POINTS = [[0.2, 0.01, 9.0], [0.4, 0.02, 4.0], [0.6, 0.05, 1.0], [0.8, 0.3, 0.0]]
 CONFIG = """\
 # what I listen for

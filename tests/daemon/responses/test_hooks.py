@@ -25,6 +25,8 @@ from daemon.responses.hooks import AT_ONCE, OUTPUT_LINE_LIMIT, OUTPUT_LINES_LIMI
 from tests.support.paths import ROOT
 from tests.support.soundserver import SoundServer, private
 
+pytestmark = pytest.mark.integration
+
 HEARD = HookEvent("beep", 0.9, 12.5, "a test")
 
 

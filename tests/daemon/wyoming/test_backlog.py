@@ -21,6 +21,8 @@ from model.frontend import SAMPLE_RATE
 from tests.support.chimed import recording, tone_model
 from tests.support.wyoming_clients import PATIENCE, connected, cpu, memory, pcm, plain, uri_of
 
+pytestmark = pytest.mark.integration
+
 WORDS, STREAMS = 40, 30  # some seven times what a core of 2020 carries
 SOUND = recording(3, [0.5, 2.0])
 RESET = struct.pack("ii", 1, 0)  # linger for no time

@@ -26,6 +26,8 @@ from tests.support.paths import ROOT
 from tests.support.systemd_manager import manager as manager  # noqa: PLC0414 - a fixture
 from tests.support.wyoming_clients import PATIENCE, Client, chunks, connected, pcm, uri_of
 
+pytestmark = pytest.mark.integration
+
 DOCS = ROOT / "docs"
 SOUND = list(chunks(pcm(recording(2, [1.0]))))
 SATELLITES = 4

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from tests.support.chimed import Chimed, recording
 from tests.support.wyoming_clients import PATIENCE, chunks, connected, memory, pcm, plain, uri_of
 
+pytestmark = pytest.mark.integration
+
 SOUND = recording(3, [1.0])
 GROWTH = 25.0  # MB that hostile clients may cost for good; each tries to make it hundreds
 START = b'{"type": "audio-start", "data": {"rate": 16000, "width": 2, "channels": 1}}\n'

@@ -30,6 +30,8 @@ from tests.support.paths import DATA
 from tests.support.shared import seed
 from tests.support.wyoming_clients import PATIENCE, chunks, connected, cpu, pcm, serve, uri_of
 
+pytestmark = pytest.mark.integration
+
 TIMES = [1.0, 2.0, 2.9, 5.0]
 SOUND = recording(6.5, TIMES)
 BOOP = 1_500.0  # Hz

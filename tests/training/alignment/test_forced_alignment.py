@@ -17,6 +17,8 @@ import pytest
 from tests.support.paths import ROOT
 from training.alignment.forced_alignment import fill_cache, in_processes
 
+pytestmark = pytest.mark.slow
+
 
 def work(log: Path, task: int) -> int:
     """At module level: other processes unpickle it."""

@@ -13,6 +13,8 @@ pytest.importorskip("pocketsphinx", reason="PocketSphinx, the extra [align], is 
 from training.alignment.phone_targets import NAMES, SILENT, phone_track, phone_tracks, spoken_texts
 from training.learning.scene_batches import Folders
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory):

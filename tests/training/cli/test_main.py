@@ -18,6 +18,8 @@ from tests.support.shared import seed
 from training.cli.main import parser
 from training.measuring.operating_points import CAUTIOUS_THRESHOLD
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-c", "import sys; from training.cli.main import main; sys.exit(main())"]
 
 

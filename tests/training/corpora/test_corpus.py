@@ -18,6 +18,8 @@ from training.dsp.decode import active_level, to_int16
 from training.utils.errors import TrainingError
 from training.utils.find_files import find_files
 
+pytestmark = pytest.mark.slow
+
 
 def tone(seconds: float, rate: int, channels: int = 1, amplitude: float = 0.3) -> np.ndarray:
     wave = amplitude * np.sin(2 * np.pi * 440 * np.arange(int(seconds * rate)) / rate)

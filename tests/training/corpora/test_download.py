@@ -14,6 +14,8 @@ from training.corpora.download_debian import PACKAGES, Package, SpokenLine, chos
 from training.corpora.transcripts import transcripts
 from training.utils.errors import TrainingError
 
+pytestmark = pytest.mark.slow
+
 
 def test_warzone_gets_the_texts_that_its_list_of_sounds_remarks(tmp_path) -> None:
     sound = io.BytesIO()

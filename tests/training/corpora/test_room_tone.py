@@ -16,6 +16,8 @@ from training.scenes.augment import coloured_noises
 from training.scenes.recipe import SceneRecipe
 from training.scenes.scenes import Scenes
 
+pytestmark = pytest.mark.slow
+
 RATE = 44_100
 
 

@@ -47,6 +47,8 @@ from training.scenes import scenes
 from training.utils.errors import TrainingError
 from training.utils.storage import LocalStorage, storage
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-c", "import sys; from training.cli.main import main; sys.exit(main())", "build"]
 
 

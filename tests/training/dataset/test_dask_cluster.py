@@ -23,6 +23,8 @@ from training.dataset.build import BuildPlan, build, plan_as_dict, plan_from_dic
 from training.dataset.raw_data import load
 from training.utils.errors import TrainingError
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("distributed", reason="the extra [cluster] is not installed")
 
 

@@ -8,6 +8,8 @@ import pytest
 from model.network import Network
 from training.learning.batchnorm_folding import BatchNorm, fold
 
+pytestmark = pytest.mark.slow
+
 BINS = 20
 CHANNELS = {"bn1": 196, "bn2": 128, "bn3": 128}
 

@@ -15,6 +15,8 @@ pytest.importorskip("tensorflow", reason="the train extra is not installed")
 from model.modelfile import load
 from training.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory) -> Path:

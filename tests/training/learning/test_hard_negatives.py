@@ -19,6 +19,8 @@ from training.learning.scene_batches import Folders
 from training.scenes.augment import coloured_noises
 from training.scenes.scenes import Scenes
 
+pytestmark = pytest.mark.slow
+
 RATE = 44_100
 SHIPPED = ROOT / "model" / "words" / "activate.npz"
 PLAIN = replace(QUIET, events=(0.0, 0.0, 0.0, 1.0, 0.0))

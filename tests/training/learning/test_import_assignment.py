@@ -21,6 +21,8 @@ from training.learning.batchnorm_folding import BatchNorm, fold
 from training.learning.import_assignment import import_assignment
 from training.utils.errors import TrainingError
 
+pytestmark = pytest.mark.slow
+
 # --- a stand-in with the assignment's architecture and random weights, so that these tests run everywhere ---
 
 GRU_SETTINGS = {

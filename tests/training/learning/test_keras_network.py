@@ -17,6 +17,8 @@ from training.learning.keras_gru import Gru  # noqa: E402
 from training.learning.keras_network import build, restore, weights  # noqa: E402
 from training.utils.errors import TrainingError  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 def scrambled(bins: int):
     """A network whose every weight, moving averages included, is far from its initial value."""

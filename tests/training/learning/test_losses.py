@@ -11,6 +11,8 @@ pytest.importorskip("tensorflow", reason="the train extra is not installed")
 from model.gate import SMOOTHING
 from training.learning import losses
 
+pytestmark = pytest.mark.slow
+
 
 def test_by_steps_only_what_counts_is_counted() -> None:
     posterior = np.array([[0.9, 0.2, 0.5]], np.float32)

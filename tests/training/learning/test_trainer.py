@@ -23,6 +23,8 @@ from training.scenes.material import SceneMaterial
 from training.scenes.recipe import SceneRecipe
 from training.utils.errors import TrainingError
 
+pytestmark = pytest.mark.slow
+
 RATE = 16_000
 SCHEDULE = Schedule(epochs=2, learning_rate=2e-3, measure_every=10)
 

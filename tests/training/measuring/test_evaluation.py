@@ -19,6 +19,8 @@ from training.measuring.score_recordings import TestRecording, Trial, background
 from training.measuring.text_tables import compare, table
 from training.utils.errors import TrainingError
 
+pytestmark = pytest.mark.slow
+
 RATE = 44_100
 
 

@@ -17,6 +17,8 @@ from training.dsp.decode import active_level
 from training.measuring import stress
 from training.measuring.score_recordings import LATE_SECONDS, TestRecording
 
+pytestmark = pytest.mark.slow
+
 WORD = (9_000 * np.sin(2 * np.pi * TONE * np.arange(SAMPLE_RATE // 2) / SAMPLE_RATE)).astype(np.int16)
 OTHER = (7_000 * np.sin(2 * np.pi * 500 * np.arange(4 * SAMPLE_RATE) / SAMPLE_RATE)).astype(np.int16)
 

@@ -48,6 +48,8 @@ from training.utils.errors import TrainingError
 from training.utils.result_cache import ResultCache
 from training.voices.negative_texts import handful
 
+pytestmark = pytest.mark.slow
+
 WORD_HZ, OTHER_HZ = 3_000.0, 1_200.0
 TONE_SECONDS = 0.12
 SEVERAL = 8  # copies of everything, so that dropout never takes all

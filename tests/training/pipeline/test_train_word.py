@@ -27,6 +27,8 @@ from training.scenes.fallback_material import write_noise
 from training.utils.errors import TrainingError
 from training.utils.resumable_steps import ResumableSteps, stamp
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [
     sys.executable,
     "-c",

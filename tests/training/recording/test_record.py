@@ -30,6 +30,8 @@ from training.measuring.recordings_from_options import load_recordings
 from training.recording.session import RECORDING_MANIFEST, RecordingFolder
 from training.recording.takes import ROOM_SECONDS, TakeEnd, clipped, judge, meter, prompts, text_of
 
+pytestmark = pytest.mark.integration
+
 
 def test_prompts_ask_for_the_word_in_all_manners_then_speech_then_the_room() -> None:
     asked = prompts("computer", 9, 2, 1)

@@ -25,6 +25,8 @@ from training.recording.review import NEGATIVE_SECONDS, REVIEW_MANIFEST, cuts, f
 from training.recording.terminal_view import ROWS, SHADES, picture
 from training.utils.errors import TrainingError
 
+pytestmark = pytest.mark.integration
+
 
 def keep(folder: Path, number: int, samples: Samples, word: str = "beep", kind: str = "heard") -> Path:
     """A clip as the daemon writes it."""

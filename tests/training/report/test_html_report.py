@@ -18,6 +18,8 @@ from training.report.charts import Axis, rate_axis, round_axis
 from training.report.embedded_media import png
 from training.report.html_report import html, peaks
 
+pytestmark = pytest.mark.integration
+
 RATE = 44_100
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

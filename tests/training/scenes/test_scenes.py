@@ -16,6 +16,8 @@ from training.scenes.material import SceneMaterial
 from training.scenes.recipe import SceneRecipe
 from training.scenes.scenes import Scenes
 
+pytestmark = pytest.mark.slow
+
 RATE = 44_100
 QUIET = replace(
     SceneRecipe(

@@ -11,6 +11,8 @@ import pytest
 from training.utils.errors import TrainingError
 from training.utils.process_pool import in_parallel
 
+pytestmark = pytest.mark.slow
+
 FULL = 77
 
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from training.utils.errors import TrainingError
 from training.voices.near_words import contains, distance, near_texts, near_words, pronounce
 
+pytestmark = pytest.mark.slow
+
 needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
 phones = st.lists(st.sampled_from(["a", "k", "t", "t#", "I", "v", "eI", "d", "s"]), max_size=8).map(tuple)
 

@@ -12,6 +12,8 @@ from training.utils.errors import TrainingError
 from training.voices import negative_texts as module
 from training.voices.negative_texts import common_words, variations, vocabulary
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_word_is_varied_letter_by_letter_and_cut_short() -> None:
     near = variations("activate")

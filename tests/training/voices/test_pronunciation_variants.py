@@ -11,6 +11,8 @@ from training.voices.near_words import pronounce
 from training.voices.pronunciation_variants import ENGINES, articulate, uneven
 from training.voices.synthesize import draw, speak, vary
 
+pytestmark = pytest.mark.slow
+
 needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
 needs_flite = pytest.mark.skipif(not shutil.which("flite"), reason="flite is not installed")
 

@@ -19,6 +19,8 @@ from training.voices import kokoro
 from training.voices.engines import SpokenText, Voice, find_voices, shares
 from training.voices.synthesize import ORDER, SPEECH_MANIFEST, draw, sentences, speak, speak_all, trim
 
+pytestmark = pytest.mark.slow
+
 needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
 needs_festival = pytest.mark.skipif(not shutil.which("text2wave"), reason="festival is not installed")
 ENGINES = ["espeak-ng", "flite", "text2wave"]

@@ -127,7 +127,8 @@ def test_steps_come_out_once_their_15_columns_are_in(cuts):
         known.append(network.step(block, state)[0])
         seen += len(block)
         assert sum(map(len, known)) == max(0, (seen - 15) // 4 + 1)
-    np.testing.assert_allclose(concatenated(known), whole(network, features), atol=1e-6)
+    # blocks of other sizes: other orders of the same sums, in float32
+    np.testing.assert_allclose(concatenated(known), whole(network, features), atol=4e-6)
 
 
 def test_streams_that_share_a_network_do_not_disturb_each_other():

@@ -16,7 +16,7 @@ import soundfile
 from model import modelfile
 from model.frontend import SAMPLE_RATE
 from tests.support.chimed import recording, tone_model
-from tests.support.paths import ROOT
+from tests.support.paths import ROOT, let_others_enter
 from tests.support.soundserver import SoundServer, private
 from tests.support.systemd_manager import Manager
 from tests.support.systemd_manager import manager as manager  # noqa: PLC0414 - a fixture
@@ -287,8 +287,8 @@ def test_the_system_unit_captures_as_a_user_of_its_own(manager, server, tmp_path
     """Hardened as it ships; only what makes the test's own files visible is added."""
     unit = make_unit(manager, SYSTEM, tmp_path)
     unit.configure("hooks: ['id -un; touch ~/mine && ls ~; touch /etc/owned']")
-    for path in (tmp_path, *tmp_path.parents[:2], server.folder):
-        path.chmod(0o755)
+    let_others_enter(tmp_path)
+    server.folder.chmod(0o755)
     try:
         paths = " ".join(dict.fromkeys([sys.prefix, sys.base_prefix, str(ROOT), str(tmp_path), str(server.folder)]))
         anonymous = f"module-native-protocol-unix auth-anonymous=1 socket={server.folder}/open"

@@ -27,7 +27,7 @@ from training.measuring.operating_points import (
     choose_threshold,
     threshold_sweep,
 )
-from training.measuring.score_recordings import Stream, TestRecording, Trial, condition, score_stream, score_words
+from training.measuring.score_recordings import Recording, Stream, Trial, condition, score_stream, score_words
 from training.scenes.labels import LABEL_STEPS
 from training.utils.errors import TrainingError
 
@@ -40,7 +40,7 @@ class Recall:
     """Posteriors of many single words, scored once, judged at any threshold."""
 
     def __init__(self, model: Model, words: Sequence[Int16Array], seed: int = 0, snr_db: float | None = None) -> None:
-        recordings = [TestRecording(word) for word in words]
+        recordings = [Recording(word) for word in words]
         self._trials = score_words([model], recordings, [snr_db], seed, condition(snr_db))[0]
 
     def at(self, threshold: float) -> Rate:
@@ -52,7 +52,7 @@ class FalseAccepts:
     """Posteriors of hours of audio without the word, scored once, judged at any threshold."""
 
     def __init__(self, model: Model, recordings: Iterable[Int16Array], pause_seconds: float = 0.5) -> None:
-        joined = [TestRecording(samples) for samples in recordings]
+        joined = [Recording(samples) for samples in recordings]
         self._stream = score_stream([model], "other sound", joined, pause_seconds)[0]
         self.hours = self._stream.hours
 
@@ -224,8 +224,8 @@ class Evaluation:
 
 def evaluate(
     models: Mapping[str, Model],
-    words: Mapping[str, Sequence[TestRecording]],
-    others: Mapping[str, Sequence[TestRecording]],
+    words: Mapping[str, Sequence[Recording]],
+    others: Mapping[str, Sequence[Recording]],
     snrs_db: Sequence[float | None] = (None, 10.0),
 ) -> list[Evaluation]:
     """Measure models, all on the same recordings, each of which is scored once.

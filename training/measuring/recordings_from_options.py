@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from training.measuring.score_recordings import TestRecording
+    from training.measuring.score_recordings import Recording
 
 
 def add_others(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +20,7 @@ def add_others(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="keeps decoded audio")
 
 
-def load_recordings(folders: Sequence[Path], split: str, work: Path, words: Sequence[str] = ()) -> list[TestRecording]:
+def load_recordings(folders: Sequence[Path], split: str, work: Path, words: Sequence[str] = ()) -> list[Recording]:
     """Those of a split in the folders, none if there is no folder; standard output stays free for the answer.
 
     words: recordings that by their text say one of them are left out.

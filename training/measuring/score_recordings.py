@@ -29,7 +29,7 @@ LOUD_DB = -40.0  # below a recording's loudest 10 ms: not the word any more
 
 
 @dataclass(frozen=True, eq=False)
-class TestRecording:
+class Recording:
     """samples: (n,) at 44.1 kHz; source: the folder that it was found in; path: its file."""
 
     samples: Int16Array
@@ -37,10 +37,10 @@ class TestRecording:
     path: str = ""
 
 
-def recordings(corpus: Corpus, split: str = "all") -> list[TestRecording]:
+def recordings(corpus: Corpus, split: str = "all") -> list[Recording]:
     """Those of a split ("all": of none; "dev+test": of two), mapped from disk."""
     clips = corpus.clips if split == "all" else corpus.split(*split.split("+"))
-    return [TestRecording(corpus[clip], clip.folder, clip.path) for clip in clips]
+    return [Recording(corpus[clip], clip.folder, clip.path) for clip in clips]
 
 
 def background(length: int, level_dbfs: float, rng: np.random.Generator) -> FloatArray:
@@ -96,7 +96,7 @@ class Trial:
     """
 
     model: Model
-    recording: TestRecording
+    recording: Recording
     number: int
     snr_db: float | None
     start: int
@@ -144,7 +144,7 @@ class Stream:
 
     model: Model
     name: str
-    recordings: Sequence[TestRecording]
+    recordings: Sequence[Recording]
     starts: Sequence[int]
     samples: int
     posteriors: FloatArray
@@ -178,7 +178,7 @@ class Stream:
 
 def score_words(
     models: Sequence[Model],
-    words: Sequence[TestRecording],
+    words: Sequence[Recording],
     snrs_db: Sequence[float | None],
     seed: int = 0,
     title: str = "words",
@@ -209,7 +209,7 @@ def _push(scorer: Scorer, samples: Int16Array) -> list[FloatArray]:
 
 
 def score_stream(
-    models: Sequence[Model], name: str, recordings: Iterable[TestRecording], pause_seconds: float = PAUSE_SECONDS
+    models: Sequence[Model], name: str, recordings: Iterable[Recording], pause_seconds: float = PAUSE_SECONDS
 ) -> list[Stream]:
     """Recordings, joined as a microphone would hear them -> the stream for each model."""
     scorer = Scorer(models)

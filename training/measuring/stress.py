@@ -21,7 +21,7 @@ from training.dsp import endpointing
 from training.dsp.decode import Int16Array, active_level, to_int16
 from training.dsp.psola import change_voice
 from training.measuring.confidence_intervals import Rate
-from training.measuring.score_recordings import LATE_SECONDS, QUIET_DBFS, TestRecording, background, word_end
+from training.measuring.score_recordings import LATE_SECONDS, QUIET_DBFS, Recording, background, word_end
 from training.scenes.augment import coloured_noises
 from training.utils.progress import bar
 
@@ -62,9 +62,9 @@ class SituationResult:
 class StressSounds:
     """What there is to measure with. near: texts that are not the word, and recordings of each."""
 
-    words: Sequence[TestRecording]
-    speech: Sequence[TestRecording] = ()
-    noise: Sequence[TestRecording] = ()
+    words: Sequence[Recording]
+    speech: Sequence[Recording] = ()
+    noise: Sequence[Recording] = ()
     near: Sequence[tuple[str, Sequence[Int16Array]]] = ()
 
 
@@ -120,7 +120,7 @@ def situations(sounds: StressSounds, made: Mapping[str, Int16Array]) -> Iterator
     for title, sound in made.items():
         if sound.any():
             # so long for one situation only
-            yield f"{title}, {NOISE_DB:g} dB below", partial(over, [TestRecording(lasting(sound))])
+            yield f"{title}, {NOISE_DB:g} dB below", partial(over, [Recording(lasting(sound))])
 
 
 def alone(change: Callable[[Int16Array], Int16Array]) -> Make:
@@ -192,14 +192,14 @@ def first_half(word: Int16Array) -> Int16Array:
     return half
 
 
-def piece(recordings: Sequence[TestRecording], samples: int, rng: np.random.Generator) -> Int16Array:
+def piece(recordings: Sequence[Recording], samples: int, rng: np.random.Generator) -> Int16Array:
     """So much of one of the recordings, from anywhere in it; a short one is repeated."""
     whole = recordings[int(rng.integers(len(recordings)))].samples
     start = int(rng.integers(max(1, len(whole) - samples + 1)))
     return np.resize(whole[start : start + samples], samples)
 
 
-def in_sentence(speech: Sequence[TestRecording], word: Int16Array, rng: np.random.Generator) -> Situation:
+def in_sentence(speech: Sequence[Recording], word: Int16Array, rng: np.random.Generator) -> Situation:
     """Other speech, as loud, up to just before the word and from just after it."""
     length, level = int(SENTENCE * SAMPLE_RATE), active_level(word)
     before, after = (at_level(piece(speech, length, rng), level) for _ in range(2))
@@ -207,7 +207,7 @@ def in_sentence(speech: Sequence[TestRecording], word: Int16Array, rng: np.rando
     return Situation(scene.samples, scene.words[1:2])
 
 
-def over(sounds: Sequence[TestRecording], word: Int16Array, rng: np.random.Generator) -> Situation:
+def over(sounds: Sequence[Recording], word: Int16Array, rng: np.random.Generator) -> Situation:
     """The word with something else below it, from two seconds before to two seconds after."""
     scene = in_room([(0.0, word)], rng)
     under = at_level(piece(sounds, len(scene.samples), rng), active_level(word) - NOISE_DB)
@@ -238,7 +238,7 @@ def lasting(sound: Int16Array) -> Int16Array:
     return np.resize(sound, SOUND_MINUTES * 60 * SAMPLE_RATE)
 
 
-def babble(speech: Sequence[TestRecording], samples: int, seed: int) -> Int16Array:
+def babble(speech: Sequence[Recording], samples: int, seed: int) -> Int16Array:
     """So much of `TALKERS` people who talk at once, each as loud as the others, at `SOUND_DBFS` together.
 
     Each says the recordings in an order of their own, without a pause, from somewhere in the first one on: of a single
@@ -259,7 +259,7 @@ def babble(speech: Sequence[TestRecording], samples: int, seed: int) -> Int16Arr
 
 
 def after_long(
-    spotter: Spotter, words: Sequence[Int16Array], recordings: Sequence[TestRecording], minutes: float, seed: int
+    spotter: Spotter, words: Sequence[Int16Array], recordings: Sequence[Recording], minutes: float, seed: int
 ) -> SituationResult:
     """The words, one after the other, at the end of so much speech and noise without a pause or a reset."""
     scenes = [in_room([(0.0, word)], np.random.default_rng([seed, number])) for number, word in enumerate(words)]

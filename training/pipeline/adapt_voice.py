@@ -23,7 +23,7 @@ from training.dsp.decode import Int16Array, active_level, to_int16
 from training.learning.checkpoint import code_version
 from training.measuring.confidence_intervals import Rate
 from training.measuring.evaluation import Evaluation, evaluate
-from training.measuring.score_recordings import TestRecording
+from training.measuring.score_recordings import Recording
 from training.scenes.augment import coloured_noises
 from training.scenes.material import SceneMaterial
 from training.utils.errors import TrainingError
@@ -141,7 +141,7 @@ class Folds:
             noise=selection(noise),
         )
 
-    def held_back(self, fold: int | None) -> tuple[list[TestRecording], list[TestRecording]]:
+    def held_back(self, fold: int | None) -> tuple[list[Recording], list[Recording]]:
         """The words, and the other sounds, that a training left out; of None: all there are."""
 
         def mine(number: int) -> bool:
@@ -159,8 +159,8 @@ class Folds:
         return own, others
 
 
-def _recording(source: Corpus, clip: Clip) -> TestRecording:
-    return TestRecording(source[clip], clip.folder, clip.path)
+def _recording(source: Corpus, clip: Clip) -> Recording:
+    return Recording(source[clip], clip.folder, clip.path)
 
 
 @dataclass(frozen=True)
@@ -207,9 +207,7 @@ def figures(evaluation: Evaluation) -> Figures:
     return Figures(heard, sum(point.false_accepts.values(), Rate(0, 0)))
 
 
-def compare(
-    before: Model, after: Model, own: Sequence[TestRecording], others: Sequence[TestRecording]
-) -> list[Figures]:
+def compare(before: Model, after: Model, own: Sequence[Recording], others: Sequence[Recording]) -> list[Figures]:
     """Both models on the same recordings."""
     named = [replace(recording, source=OWN_VOICE) for recording in own]
     streams = {OTHER_SOUND: others} if others else {}

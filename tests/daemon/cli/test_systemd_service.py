@@ -17,7 +17,7 @@ from daemon.cli import systemd_service
 from daemon.cli.systemd_service import unit_text
 from model import modelfile
 from tests.support.chimed import call_chimed, recording, tone_model
-from tests.support.paths import ROOT
+from tests.support.paths import ROOT, let_others_enter
 from tests.support.soundserver import SoundServer, private
 from tests.support.systemd_manager import Manager
 from tests.support.systemd_manager import manager as manager  # noqa: PLC0414 - a fixture
@@ -38,8 +38,8 @@ class Session:
         (folder / ".config" / "chimed").mkdir(parents=True)
         modelfile.save(folder / "beep.npz", tone_model())
         self.configure(f"words: [{{model: {folder}/beep.npz}}]\nhooks: ['id -un']\n")
-        for path in (folder, *folder.parents[:2], server.folder):
-            path.chmod(0o755)
+        let_others_enter(folder)
+        server.folder.chmod(0o755)
         shutil.chown(folder, USER)
         for path in folder.rglob("*"):
             shutil.chown(path, USER)

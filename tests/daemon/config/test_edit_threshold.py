@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from daemon.config import settings, yaml_reader
 from daemon.config.edit_threshold import CannotEditError, save_threshold, with_threshold
 from daemon.system.errors import ConfigError
+from tests.support.paths import let_others_enter
 
 FULL = """\
 # my microphone
@@ -158,8 +159,7 @@ save_threshold(Path(sys.argv[1]), 0, "activate", 0.3)
 def test_a_group_that_cannot_be_kept_matters_only_where_it_may_more_than_others(tmp_path, mode, works):
     if os.geteuid() != 0:
         pytest.skip("only root can give a file to any group")
-    for path in (tmp_path, *tmp_path.parents[:2]):
-        path.chmod(0o755)
+    let_others_enter(tmp_path)
     folder = tmp_path / "home"
     folder.mkdir()
     file = folder / "config.yaml"

@@ -22,7 +22,7 @@ from daemon.wyoming import discovery
 from daemon.wyoming.discovery import OUTSIDE
 from model import modelfile
 from tests.support.chimed import Chimed, recording, tone_model
-from tests.support.paths import ROOT
+from tests.support.paths import ROOT, let_others_enter
 from tests.support.systemd_manager import manager as manager  # noqa: PLC0414 - a fixture
 from tests.support.wyoming_clients import PATIENCE, Client, chunks, connected, pcm, uri_of
 
@@ -257,8 +257,7 @@ def test_the_unit_runs_under_systemd_hardened_as_it_is(manager, tmp_path):
     """As a user that exists only while it runs; what is added makes the test's own files visible."""
     (port,) = free_ports(1)
     modelfile.save(tmp_path / "beep.npz", tone_model())
-    for path in (tmp_path, *tmp_path.parents[:2]):
-        path.chmod(0o755)
+    let_others_enter(tmp_path)
     name = f"chimed-wyoming@{port}"
     (manager.units / "chimed-wyoming@.service").write_text(blocks("ini")[0])
     drop_in = manager.units / "chimed-wyoming@.service.d"

@@ -15,7 +15,7 @@ from training.measuring.confidence_intervals import Rate
 from training.measuring.evaluation import Evaluation, FalseAccepts, Recall, evaluate
 from training.measuring.offline_gate import gate_firings, smooth
 from training.measuring.operating_points import OperatingPoint, choose_threshold, threshold_sweep
-from training.measuring.score_recordings import TestRecording, Trial, background, place, score_words, word_end
+from training.measuring.score_recordings import Recording, Trial, background, place, score_words, word_end
 from training.measuring.text_tables import compare, table
 from training.utils.errors import TrainingError
 
@@ -46,7 +46,7 @@ def trial(fires_at: float, start: float, end: float) -> Trial:
     posteriors = np.zeros(4 * RATE // 320, np.float32)
     posteriors[max(0, int((fires_at * RATE - 1320) / 320)) :][:20] = 0.9
     samples = (round(start * RATE), round(end * RATE), round(end * RATE))
-    return Trial(random_model(), TestRecording(np.zeros(1, np.int16)), 0, None, *samples, posteriors)
+    return Trial(random_model(), Recording(np.zeros(1, np.int16)), 0, None, *samples, posteriors)
 
 
 def test_a_hit_lies_between_the_words_beginning_and_a_second_after_its_end() -> None:
@@ -131,10 +131,8 @@ def test_the_threshold_for_a_wished_rate_is_the_lowest_that_keeps_it() -> None:
 @pytest.fixture(scope="module")
 def evaluations():
     rng = np.random.default_rng(0)
-    words = [
-        TestRecording(rng.integers(-9000, 9000, RATE // 2).astype(np.int16), "alexa", f"{n}.wav") for n in range(3)
-    ]
-    others = [TestRecording(bursts(3, seed), f"folder {seed % 2}", f"{seed}.wav") for seed in range(4)]
+    words = [Recording(rng.integers(-9000, 9000, RATE // 2).astype(np.int16), "alexa", f"{n}.wav") for n in range(3)]
+    others = [Recording(bursts(3, seed), f"folder {seed % 2}", f"{seed}.wav") for seed in range(4)]
     models = {"first": random_model(threshold=0.4), "second": random_model(seed=1)}
     return evaluate(models, {"alexa": words}, {"noise": others}, (None, 10.0))
 

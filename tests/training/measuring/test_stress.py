@@ -15,7 +15,7 @@ from tests.support.chimed import TONE, recording, tone_model
 from training.cli.main import main
 from training.dsp.decode import active_level
 from training.measuring import stress
-from training.measuring.score_recordings import LATE_SECONDS, TestRecording
+from training.measuring.score_recordings import LATE_SECONDS, Recording
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ def test_words_lie_where_the_scene_says(rng) -> None:
 
 
 def test_a_sentence_goes_on_around_the_word_as_loud(rng) -> None:
-    scene = stress.in_sentence([TestRecording(OTHER)], WORD, rng)
+    scene = stress.in_sentence([Recording(OTHER)], WORD, rng)
     ((first, last),) = scene.words
     assert correlation(scene.samples[first:last], WORD) > 0.99
     gap = int(stress.GAP * SAMPLE_RATE)
@@ -58,7 +58,7 @@ def test_a_sentence_goes_on_around_the_word_as_loud(rng) -> None:
 
 def test_what_lies_under_the_word_is_so_much_softer(rng) -> None:
     noise = rng.normal(0, 300, 6 * SAMPLE_RATE).astype(np.int16)
-    scene = stress.over([TestRecording(noise)], WORD, rng)
+    scene = stress.over([Recording(noise)], WORD, rng)
     first = scene.words[0][0]
     assert active_level(scene.samples[:first]) == pytest.approx(active_level(WORD) - stress.NOISE_DB, abs=0.7)
 
@@ -72,7 +72,7 @@ def test_babble_is_so_many_people_at_once_each_as_loud(monkeypatch) -> None:
     tones = [
         (level * np.sin(2 * np.pi * pitch * t)).astype(np.int16) for level, pitch in zip(levels, pitches, strict=True)
     ]
-    babble = stress.babble([TestRecording(tone) for tone in tones], count, 4)
+    babble = stress.babble([Recording(tone) for tone in tones], count, 4)
     assert len(babble) == count
     assert active_level(babble) == pytest.approx(stress.SOUND_DBFS, abs=0.5)
     # each talker says each recording once in nine seconds, so each pitch is there three times in them, as loud
@@ -83,11 +83,11 @@ def test_babble_is_so_many_people_at_once_each_as_loud(monkeypatch) -> None:
     # and never is it one of them alone
     for start in range(0, count, SAMPLE_RATE):
         assert active_level(babble[start : start + SAMPLE_RATE]) > stress.SOUND_DBFS - 6
-    np.testing.assert_array_equal(babble, stress.babble([TestRecording(tone) for tone in tones], count, 4))
+    np.testing.assert_array_equal(babble, stress.babble([Recording(tone) for tone in tones], count, 4))
     # who says the same one recording does not say it in step
     click = np.zeros(4 * SAMPLE_RATE, np.int16)
     click[SAMPLE_RATE : SAMPLE_RATE + 4_000] = WORD[:4_000]
-    loud = np.abs(stress.babble([TestRecording(click)], 4 * SAMPLE_RATE, 4).astype(float)) > 300
+    loud = np.abs(stress.babble([Recording(click)], 4 * SAMPLE_RATE, 4).astype(float)) > 300
     assert np.count_nonzero(np.diff(np.flatnonzero(loud)) > 2_000) >= 2
 
 
@@ -113,7 +113,7 @@ def test_the_word_is_cut_out_of_the_quiet_around_it(rng) -> None:
     # and what is said again comes as long after the word as the line says
     for scene in (
         stress.in_room([(0.0, word), (stress.REPEAT, word)], rng),
-        stress.in_sentence([TestRecording(OTHER)], word, rng),
+        stress.in_sentence([Recording(OTHER)], word, rng),
     ):
         for first, last in scene.words:
             assert active_level(scene.samples[first : first + SAMPLE_RATE // 10]) > -30
@@ -142,8 +142,8 @@ def test_a_firing_stands_for_one_word_and_for_none_that_is_long_over() -> None:
 
 def test_it_says_what_a_model_hears_and_what_it_takes_for_the_word() -> None:
     sounds = stress.StressSounds(
-        words=[TestRecording(WORD)] * 3,
-        speech=[TestRecording(OTHER, "speech")],
+        words=[Recording(WORD)] * 3,
+        speech=[Recording(OTHER, "speech")],
         near=[("the word itself", [WORD] * 2), ("another tone", [OTHER[:20_000]] * 2)],
     )
     lines = {line.title: line for line in stress.stress(tone_model(), sounds, minutes=1)}
@@ -160,7 +160,7 @@ def test_it_says_what_a_model_hears_and_what_it_takes_for_the_word() -> None:
     assert lines["6 people talk at once, 10 dB below"].rate.count == 3
     assert (lines["6 people talk at once"].kind, lines["6 people talk at once"].rate.count) == ("hours", 0)
     # they say the word, too
-    crowd = stress.StressSounds(words=[TestRecording(WORD)], speech=[TestRecording(np.concatenate([OTHER, WORD]))])
+    crowd = stress.StressSounds(words=[Recording(WORD)], speech=[Recording(np.concatenate([OTHER, WORD]))])
     (talk,) = (line for line in stress.stress(tone_model(), crowd, minutes=0) if line.title == "6 people talk at once")
     assert talk.rate.count > 0
 

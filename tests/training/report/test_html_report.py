@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.examples import bursts, random_model
 from training.measuring.evaluation import evaluate
-from training.measuring.score_recordings import TestRecording, sample_of
+from training.measuring.score_recordings import Recording, sample_of
 from training.report.charts import Axis, rate_axis, round_axis
 from training.report.embedded_media import png
 from training.report.html_report import html, peaks
@@ -27,10 +27,8 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 @pytest.fixture(scope="module")
 def evaluations():
     rng = np.random.default_rng(0)
-    words = [
-        TestRecording(rng.integers(-9000, 9000, RATE // 2).astype(np.int16), "own", f"own/{n}.wav") for n in range(3)
-    ]
-    others = [TestRecording(bursts(4, seed), f"<b>folder {seed % 2}", f"<b>folder/{seed}.wav") for seed in range(4)]
+    words = [Recording(rng.integers(-9000, 9000, RATE // 2).astype(np.int16), "own", f"own/{n}.wav") for n in range(3)]
+    others = [Recording(bursts(4, seed), f"<b>folder {seed % 2}", f"<b>folder/{seed}.wav") for seed in range(4)]
     models = {"first": random_model(threshold=0.4), "second <i>": random_model(seed=1)}
     return evaluate(models, {"own": words}, {"speech": others}, (None, 10.0))
 

@@ -1,10 +1,13 @@
 """The report: one file, complete in itself, that a real browser shows, plays and lets its reader move."""
 
+import base64
+import io
 import json
+import os
 import re
 import shutil
 import subprocess
-import zlib
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -12,11 +15,14 @@ import numpy as np
 import pytest
 
 from tests.support.examples import bursts, random_model
+from tests.support.paths import ROOT
+from training.measuring.confidence_intervals import Rate
 from training.measuring.evaluation import evaluate
 from training.measuring.score_recordings import Recording, sample_of
-from training.report.charts import Axis, rate_axis, round_axis
-from training.report.embedded_media import png
-from training.report.html_report import html, peaks
+from training.report.charts import clip_chart, latency_chart, noise_chart, rate_axis
+from training.report.embedded_media import spectrogram_db
+from training.report.html_report import html
+from training.report.worst_clips import peaks
 
 pytestmark = pytest.mark.integration
 
@@ -66,17 +72,72 @@ def test_the_page_is_whole_and_refers_to_nothing_outside_itself(pages, name) -> 
     assert "link" not in {tag for tag, _ in tags}
     for _, attributes in tags:
         for key in ("src", "href"):
-            assert (attributes.get(key) or "data:").startswith("data:")
+            assert re.match("data:|#", attributes.get(key) or "data:")
     assert "url(" not in pages[name]
     kinds = [tag for tag, _ in tags]
     assert kinds.count("image") == kinds.count("audio") >= 6
     assert len(pages[name]) < 5_000_000
 
 
-def test_names_from_outside_are_text(pages) -> None:
-    assert "<b>folder" not in pages["two"]
-    assert "&lt;b&gt;folder" in pages["two"]
-    assert "second <i>" not in pages["two"]
+@pytest.mark.parametrize("name", ["one", "two"])
+def test_what_is_referred_to_is_there_once(pages, name) -> None:
+    """Each chart is drawn by itself, and all of them stand in one page."""
+    tags = Tags(pages[name]).seen
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    used = {attributes["href"][1:] for tag, attributes in tags if tag == "use"}
+    assert used
+    assert used < set(ids)
+    assert {"mark-0", "mark-1"} < set(ids)
+
+
+def test_each_chart_says_what_it_shows_and_has_the_colours_of_the_page(pages) -> None:
+    charts = [attributes for tag, attributes in Tags(pages["two"]).seen if tag == "svg"]
+    assert {(chart["role"], bool(chart["aria-label"])) for chart in charts} == {("img", True)}
+    style = pages["two"].partition("</style>")[0]
+    drawn = "".join(re.findall("<svg.*?</svg>", pages["two"], re.DOTALL))
+    named = set(re.findall(r"var\((--\w+)\)", drawn))
+    assert {"--c0", "--c1", "--ink", "--soft", "--rule", "--card", "--bad"} <= named
+    for variable in named:
+        assert style.count(f"{variable}: #") == 2  # by day and by night
+    assert not re.search(r"(?:fill|stroke): (?!none|var)", drawn)
+
+
+def test_names_from_outside_are_text(evaluations) -> None:
+    """Of models, words, folders, files and streams, in the page, in its charts and in its data."""
+    hostile = "<img src=x onerror=alert(1)>\"' $\\frac$ {{ 7 * 7 }} </script></svg>&amp;"
+    first = evaluations[0]
+    recordings = [
+        replace(each, source=f"{hostile}{n}", path=hostile) for n, each in enumerate(first.streams[0].recordings)
+    ]
+    trials = [replace(each, recording=replace(each.recording, source=hostile, path=hostile)) for each in first.trials]
+    stream = replace(first.streams[0], name=hostile, recordings=recordings)
+    model = replace(first.model, word=hostile)
+    page = html([replace(first, name=hostile, model=model, trials=trials, streams=[stream])] * 2, hostile)
+    tags = Tags(page).seen
+    assert "img" not in {tag for tag, _ in tags}
+    assert not any(name.startswith("on") for _, attributes in tags for name in attributes)
+    assert [tag for tag, _ in tags].count("script") == 2
+    assert "7 * 7" in page
+    assert page.count("$\\frac$") > 10
+    json.loads(data_of(page))
+
+
+def test_the_same_evaluation_makes_the_same_file_whatever_the_user_likes_of_matplotlib(tmp_path) -> None:
+    program = (
+        "from training.measuring.confidence_intervals import Rate\n"
+        "from training.report.charts import latency_chart, noise_chart\n"
+        "print(latency_chart([[0.1, 0.2], []]), noise_chart(['quiet'], [[Rate(1, 3)]]))"
+    )
+    (tmp_path / "matplotlibrc").write_text("axes.facecolor: red\nfont.size: 30\nlines.linewidth: 9\n")
+    chosen = [{"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")}, {"SOURCE_DATE_EPOCH": "1", "PYTHONHASHSEED": "7"}]
+    drawn = [
+        subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, env=os.environ | each, capture_output=True, text=True, check=True
+        ).stdout
+        for each in chosen
+    ]
+    assert drawn[0] == drawn[1] == f"{latency_chart([[0.1, 0.2], []])} {noise_chart(['quiet'], [[Rate(1, 3)]])}\n"
 
 
 def test_the_figures_are_those_of_the_evaluation(pages, evaluations) -> None:
@@ -98,38 +159,49 @@ def test_words_alone_or_other_sound_alone_make_a_report_too(evaluations) -> None
 def test_the_highest_peaks_are_a_second_apart_and_the_false_accepts_among_them(evaluations) -> None:
     stream = evaluations[0].streams[0]
     found = peaks(stream, 5)
-    assert [value for value, _, _ in found] == sorted((value for value, _, _ in found), reverse=True)
-    samples = sorted(sample for _, _, sample in found)
+    assert [value for value, _ in found] == sorted((value for value, _ in found), reverse=True)
+    samples = sorted(sample for _, sample in found)
     assert min(np.diff(samples)) >= 0.99 * RATE
-    value, _, sample = found[0]
+    value, sample = found[0]
     assert value == stream.smoothed.max()
     assert sample == sample_of(int(np.argmax(stream.smoothed)))
 
 
-def test_a_picture_is_a_valid_png() -> None:
-    shades = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    content = png(shades)
-    assert content.startswith(b"\x89PNG\r\n\x1a\n")
-    start = content.index(b"IDAT") + 4
-    length = int.from_bytes(content[start - 8 : start - 4], "big")
-    lines = np.frombuffer(zlib.decompress(content[start : start + length]), np.uint8).reshape(3, 5)
-    np.testing.assert_array_equal(lines[:, 1:], shades)
+def test_a_picture_shows_what_is_heard_where_and_how_high_it_is() -> None:
+    """A tone of 2 kHz in the second half of a second."""
     pillow = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
-    import io
+    time = np.arange(RATE) / RATE
+    samples = (9000 * np.sin(2 * np.pi * 2000 * time) * (time > 0.5)).astype(np.int16)
+    svg = clip_chart(spectrogram_db(samples), 1.0, [(0.0, 0.1), (1.0, 0.9)], 0.5, None)
+    content = re.search(r'href="data:image/png;base64,\s*([^"]+)"', svg)
+    assert content
+    image = np.asarray(pillow.open(io.BytesIO(base64.b64decode(content[1]))).convert("L"), float)
+    transform = re.search(r'<image[^>]*transform="matrix\(([^)]+)\)"', svg)
+    assert transform
+    upright = float(transform[1].split()[3]) > 0
+    row, column = np.unravel_index(np.argmax(image), image.shape)
+    assert column > image.shape[1] / 2
+    height = (image.shape[0] - row) if upright else row
+    assert height / image.shape[0] == pytest.approx(2 / 8, abs=0.05)
+    assert image[:, : image.shape[1] // 3].max() < image.max() / 4
 
-    image = pillow.open(io.BytesIO(content))
-    assert (image.size, np.asarray(image).tolist()) == ((4, 3), shades.tolist())
+
+def test_a_clip_of_nothing_can_be_drawn() -> None:
+    assert "<image" not in clip_chart(spectrogram_db(np.zeros(100, np.int16)), 0.1, [], 0.5, (0.0, 0.05))
 
 
-def test_axes_cover_their_values_with_few_round_ticks() -> None:
-    for low, high in ((-0.31, 0.27), (0, 1), (0, 37), (3, 3.001)):
-        axis = round_axis("", low, high)
-        assert axis.low <= low < high <= axis.high
-        assert 2 <= len(axis.ticks) <= 10
-    rates = rate_axis("", hours=2.0, highest=50)
-    assert [name for _, name in rates.ticks] == ["0", "1", "10"]
-    assert rates.share(0.0) == 0 < rates.share(0.5) < rates.share(50) < 1
-    assert Axis("", 0, 10, []).share(20) == 1
+def test_the_axis_of_false_accepts_covers_its_values_with_a_tick_at_each_decade() -> None:
+    low, high, ticks = rate_axis(hours=2.0, highest=50)
+    assert list(ticks.values()) == ["0", "1", "10"]
+    assert low == min(ticks) < 0.5  # one event in two hours
+    assert high > 50
+    assert rate_axis(hours=1000.0, highest=0)[1] > 1 / 1000  # one event is seen, even if none was
+
+
+def test_an_interval_that_ends_at_its_own_rate_can_be_drawn() -> None:
+    """Rounding must not put the end of an interval beyond the rate: 0 and all of many are such."""
+    for total in (1, 3, 7, 50, 999):
+        assert noise_chart(["quiet", "10 dB"], [[Rate(0, total), Rate(total, total)]])
 
 
 def browse(page: str, folder, *options: str) -> tuple[str, str]:
@@ -155,7 +227,7 @@ def test_a_browser_shows_it_without_an_error_or_a_request(pages, evaluations, tm
       moved.dispatchEvent(new Event("input"));
       const played = new Audio(document.querySelector("audio").src);
       played.addEventListener("loadedmetadata", () => { document.body.dataset.seconds = played.duration; });
-      const shown = document.querySelector("svg image").getAttribute("href");
+      const shown = document.querySelector("svg image").getAttribute("href").replace(/\\s/g, "");
       const drawn = new Image();
       drawn.onload = () => { document.body.dataset.picture = drawn.naturalWidth; };
       drawn.src = shown;
@@ -172,6 +244,13 @@ def test_a_browser_shows_it_without_an_error_or_a_request(pages, evaluations, tm
     assert 'data-overflow="0"' in body[0]
     nearest = min(evaluations[0].curve, key=lambda point: abs(point.threshold - 0.25))
     cell = re.search(r'<td data-model="0" data-kind="fired" data-row="0">([\d.]+) ', dom)
+    point = min(json.loads(data_of(pages[name]))[0], key=lambda point: abs(point["t"] - 0.25))
+    number, x, y = point["marks"][0]
+    use = re.search(rf'<g id="mark-{number}">.*?<use ([^>]*)>', dom, re.DOTALL)
+    assert use
+    assert f'x="{x:g}"' in use[1]
+    assert f'y="{y:g}"' in use[1]
+    assert use[1] not in page
     assert cell
     assert cell[1] == f"{nearest.false_accepts['speech'].value:.2f}"
 
@@ -183,9 +262,20 @@ def test_the_page_may_not_ask_for_anything(pages, tmp_path) -> None:
     assert "Content Security Policy" in console
 
 
-def test_the_points_for_the_slider_are_data_that_no_text_can_leave(pages) -> None:
-    text = re.search(r'<script type="application/json" id="points">(.*?)</script>', pages["two"], re.DOTALL)
+def data_of(page: str) -> str:
+    text = re.search(r'<script type="application/json" id="points">(.*?)</script>', page, re.DOTALL)
     assert text
-    models = json.loads(text[1])
-    assert len(models) == 2
-    assert {len(point["marks"]) for point in models[0]["points"]} == {1}
+    return text[1]
+
+
+def test_the_points_for_the_slider_say_where_each_dot_goes(pages, evaluations) -> None:
+    models = json.loads(data_of(pages["two"]))
+    assert [{mark[0] for point in points for mark in point["marks"]} for points in models] == [{0}, {1}]
+    [points] = json.loads(data_of(pages["one"]))
+    assert {tuple(mark[0] for mark in point["marks"]) for point in points} == {(0, 1)}  # a line for each condition
+    assert [point["t"] for point in points] == [point.threshold for point in evaluations[0].curve]
+    at = min(points, key=lambda point: abs(point["t"] - 0.4))
+    for number, x, y in at["marks"]:  # where the chart has the dot of the model's own threshold
+        drawn = re.search(rf'<g id="mark-{number}">.*?<use [^>]*x="([\d.]+)" y="([\d.]+)"', pages["one"], re.DOTALL)
+        assert drawn
+        assert (float(drawn[1]), float(drawn[2])) == pytest.approx((x, y), abs=0.1)

@@ -14,17 +14,18 @@
   const update = () => {
     const threshold = Number(slider.value) / 1000;
     shown.textContent = threshold.toFixed(3);
-    data.forEach((model, number) => {
+    data.forEach((points, number) => {
       // the nearest measured point: they lie closest where something changes
-      const point = model.points.reduce((best, each) =>
+      const point = points.reduce((best, each) =>
         Math.abs(each.t - threshold) < Math.abs(best.t - threshold) ? each : best);
       document.querySelectorAll(`td[data-model="${number}"]`).forEach((cell) => {
         const kind = cell.dataset.kind, row = Number(cell.dataset.row);
         cell.innerHTML = kind === "missed" ? share(point.missed[row]) : rate(point.fired[row]);
       });
-      point.marks.forEach(([x, y], line) => {
-        const dot = document.querySelector(`[data-marker="${number}-${line}"]`);
-        if (dot) { dot.setAttribute("cx", x); dot.setAttribute("cy", y); }
+      point.marks.forEach(([line, x, y]) => {
+        const dot = document.querySelector(`#mark-${line} use`);
+        dot.setAttribute("x", x);
+        dot.setAttribute("y", y);
       });
     });
   };

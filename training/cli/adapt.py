@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.cli.main import seed
+from training.cli.options import open_share, seed, whole_number
 
 if TYPE_CHECKING:
     from model.modelfile import Model
@@ -44,15 +44,21 @@ def add_adapt(commands: Any) -> None:
     )
     parser.add_argument(
         "--synthetic",
-        type=_count(0),
+        type=whole_number(0, 100_000),
         default=400,
         metavar="N",
         help="utterances of other words by synthetic voices, and half as many of the word (default: %(default)s)",
     )
-    parser.add_argument("--batches", type=_count(1), default=150, metavar="N", help="of a training (default: 150)")
-    parser.add_argument("--rows", type=_count(1), default=16, metavar="N", help="parallel streams (default: 16)")
-    parser.add_argument("--learning-rate", type=_positive, default=3e-4, metavar="X", help="default: %(default)s")
-    parser.add_argument("--folds", type=_count(2), default=3, metavar="N", help="trainings that hold recordings back")
+    parser.add_argument(
+        "--batches", type=whole_number(1, 100_000), default=150, metavar="N", help="of a training (default: 150)"
+    )
+    parser.add_argument(
+        "--rows", type=whole_number(1, 100_000), default=16, metavar="N", help="parallel streams (default: 16)"
+    )
+    parser.add_argument("--learning-rate", type=open_share, default=3e-4, metavar="X", help="default: %(default)s")
+    parser.add_argument(
+        "--folds", type=whole_number(2, 100_000), default=3, metavar="N", help="trainings that hold recordings back"
+    )
     parser.add_argument(
         "--work",
         type=Path,
@@ -61,28 +67,10 @@ def add_adapt(commands: Any) -> None:
         help="keeps synthetic voices, and what was measured so far (default: work)",
     )
     parser.add_argument(
-        "--threads", type=_count(1), default=os.cpu_count() or 1, metavar="N", help="default: all cores"
+        "--threads", type=whole_number(1, 100_000), default=os.cpu_count() or 1, metavar="N", help="default: all cores"
     )
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="another one, other draws (default: 0)")
     parser.set_defaults(run=run)
-
-
-def _count(least: int) -> Any:
-    def check(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) <= 100_000:
-            raise argparse.ArgumentTypeError(f"a whole number from {least} on is wanted")
-        return int(text)
-
-    return check
-
-
-def _positive(text: str) -> float:
-    try:
-        if 0 < (value := float(text)) < 1:
-            return value
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError("a number between 0 and 1 is wanted")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from training.cli.options import whole_number
+
 
 def add_build(commands: Any) -> None:
     """Add the command to a parser's sub-commands (what `add_subparsers` gives)."""
@@ -21,7 +23,7 @@ def add_build(commands: Any) -> None:
     )
     parser.add_argument("raw_data", type=Path, metavar="RAW_DATA", help="folder of the recordings")
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="a folder, or an fsspec URL (s3://…)")
-    parser.add_argument("--examples", type=_positive, default=4000, metavar="N", help="default: %(default)s")
+    parser.add_argument("--examples", type=whole_number(1), default=4000, metavar="N", help="default: %(default)s")
     parser.add_argument(
         "--recipe",
         default="assignment",
@@ -34,9 +36,15 @@ def add_build(commands: Any) -> None:
         choices=("train", "dev", "test", "all"),
         help="build of the speakers or files of this split alone (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="another one, other examples (default: 0)")
     parser.add_argument(
-        "--workers", type=_positive, default=os.cpu_count() or 1, metavar="N", help="processes (default: all cores)"
+        "--seed", type=whole_number(0, 2**63), default=0, metavar="N", help="another one, other examples (default: 0)"
+    )
+    parser.add_argument(
+        "--workers",
+        type=whole_number(1),
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes (default: all cores)",
     )
     parser.add_argument(
         "--scheduler", metavar="ADDRESS", help="build on the Dask cluster of this scheduler, tcp://host:8786"
@@ -44,18 +52,6 @@ def add_build(commands: Any) -> None:
     parser.add_argument("--xy", type=Path, metavar="DIR", help="also write DIR/X.npy and DIR/Y.npy, the spectrograms")
     parser.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="keeps decoded audio")
     parser.set_defaults(run=run)
-
-
-def _positive(text: str) -> int:
-    if not 1 <= (value := int(text)) <= 10_000_000:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
-
-
-def _seed(text: str) -> int:
-    if (value := int(text)) < 0:
-        raise argparse.ArgumentTypeError("must be 0 or more")
-    return value
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training.cli.options import threshold
 from training.measuring.recordings_from_options import add_others, load_recordings
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def add_evaluate(commands: Any) -> None:
         "--snr", type=float, nargs="*", default=[10.0], metavar="DB", help="also in noise (default: 10)"
     )
     parser.add_argument(
-        "--threshold", type=_threshold, nargs="+", metavar="X", help="list these instead of the usual ones"
+        "--threshold", type=threshold, nargs="+", metavar="X", help="list these instead of the usual ones"
     )
     into_the_file = parser.add_mutually_exclusive_group()
     into_the_file.add_argument(
@@ -56,19 +57,13 @@ def add_evaluate(commands: Any) -> None:
     )
     into_the_file.add_argument(
         "--write-threshold",
-        type=_threshold,
+        type=threshold,
         metavar="X",
         help="write into the model file this threshold, and what it gave",
     )
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write a report: curves, worst misses, sound")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)
-
-
-def _threshold(text: str) -> float:
-    if not 0 <= (value := float(text)) < 1:
-        raise argparse.ArgumentTypeError("a threshold lies between 0 and 1")
-    return value
 
 
 def run(arguments: argparse.Namespace) -> None:

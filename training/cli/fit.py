@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from training.cli.main import seed
+from training.cli.options import seed
 
 
 def add_fit(commands: Any) -> None:

@@ -8,12 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-
-def seed(text: str) -> int:
-    """Of all commands that draw at random: what numpy's generators and TensorFlow's both take."""
-    if not 0 <= (value := int(text)) < 2**32:
-        raise argparse.ArgumentTypeError("a whole number from 0 to 4294967295 is wanted")
-    return value
+from training.cli.options import seed
 
 
 def _speak(arguments: argparse.Namespace) -> None:

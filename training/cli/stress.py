@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.cli.main import seed
+from training.cli.options import seed
 from training.measuring.recordings_from_options import add_others, load_recordings
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from training.cli.main import seed
+from training.cli.options import seed, whole_number
 
 
 def add_word(commands: Any) -> None:
@@ -46,22 +46,18 @@ def add_word(commands: Any) -> None:
     parser.add_argument("--words", type=Path, metavar="FILE", help="word list instead of the machine's dictionary")
     parser.add_argument("--piper-voices", type=Path, metavar="DIR", help="voices of Piper (or $PIPER_VOICES)")
     parser.add_argument("--kokoro", type=Path, metavar="DIR", help="Kokoro's model and voices (or $KOKORO)")
-    parser.add_argument("--clips", type=_count, metavar="N", help="synthetic clips of the word; twice as many others")
-    parser.add_argument("--epochs", type=_count, metavar="N", help="rounds of --epoch-batches (default: 20)")
-    parser.add_argument("--epoch-batches", type=_count, metavar="N", help="of 2.55 s of every stream")
-    parser.add_argument("--rows", type=_count, metavar="N", help="parallel streams")
+    parser.add_argument(
+        "--clips", type=whole_number(1), metavar="N", help="synthetic clips of the word; twice as many others"
+    )
+    parser.add_argument("--epochs", type=whole_number(1), metavar="N", help="rounds of --epoch-batches (default: 20)")
+    parser.add_argument("--epoch-batches", type=whole_number(1), metavar="N", help="of 2.55 s of every stream")
+    parser.add_argument("--rows", type=whole_number(1), metavar="N", help="parallel streams")
     parser.add_argument(
         "--start", type=Path, metavar="NPZ", help="begin with the weights of this model, of this word or another"
     )
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="another one, another training (default: 0)")
     parser.add_argument("--work", type=Path, metavar="DIR", help="everything else (default: work/ and the phrase)")
     parser.set_defaults(run=run)
-
-
-def _count(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
 
 
 def run(arguments: argparse.Namespace) -> None:

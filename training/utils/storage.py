@@ -156,7 +156,7 @@ class RemoteStorage:
         try:
             from fsspec.core import url_to_fs
         except ImportError as error:
-            raise TrainingError(f"{url} needs the package fsspec: {install('cluster')}") from error
+            raise TrainingError(f"{url} needs the package fsspec: {install('train')}") from error
         self.location = url.rstrip("/")
         self.shared = not url.startswith("memory:")  # which is that of one process
         try:

@@ -18,7 +18,7 @@ from tests.support.paths import ROOT
 
 PACKAGES = ("model", "daemon", "training")
 NOT_IN_THE_DAEMON = {"tensorflow", "keras", "scipy", "pydub", "training"}
-HEAVY = {"tensorflow", "keras", "scipy", "matplotlib", "pydub", "tqdm"}
+HEAVY = {"tensorflow", "keras", "scipy", "matplotlib", "jinja2", "pydub", "tqdm"}
 
 
 def modules(package: str) -> list[str]:

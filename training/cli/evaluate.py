@@ -13,7 +13,7 @@ from training.measuring.recordings_from_options import add_others, load_recordin
 
 if TYPE_CHECKING:
     from training.measuring.evaluation import Evaluation
-from training.measuring.operating_points import OperatingPoint
+    from training.measuring.operating_points import OperatingPoint
 
 
 def add_evaluate(commands: Any) -> None:

@@ -37,6 +37,7 @@ _VARIABLES = {colour: f"var(--c{number})" for number, colour in enumerate(_SERIE
 )
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "svg.hashsalt": "chimed",  # any: so that the ids are the same each time
     "font.family": "DejaVu Sans",  # in whose place the style sheet puts the page's
     "font.size": 12.5,
     "text.parse_math": False,  # a name may hold dollars
@@ -95,12 +96,9 @@ def _percent(axes: Axes) -> None:
 
 
 def _svg(figure: Figure, label: str) -> str:
-    """The figure as an SVG element to stand in HTML. label: what it shows, of which it also makes its ids."""
-    import matplotlib as mpl
-
+    """The figure as an SVG element to stand in HTML. label: what it shows, for who cannot see it."""
     for artist in figure.findobj():
         artist.set_clip_on(False)  # what lies at the edge is shown whole
-    mpl.rcParams["svg.hashsalt"] = label
     file = io.StringIO()
     metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(file, format="svg", transparent=True, metadata=metadata)

@@ -129,7 +129,7 @@ def test_the_same_evaluation_makes_the_same_file_whatever_the_user_likes_of_matp
         "from training.report.charts import latency_chart, noise_chart\n"
         "print(latency_chart([[0.1, 0.2], []]), noise_chart(['quiet'], [[Rate(1, 3)]]))"
     )
-    (tmp_path / "matplotlibrc").write_text("axes.facecolor: red\nfont.size: 30\nlines.linewidth: 9\n")
+    (tmp_path / "matplotlibrc").write_text("xtick.major.pad: 30\naxes.labelsize: 30\n")
     chosen = [{"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")}, {"SOURCE_DATE_EPOCH": "1", "PYTHONHASHSEED": "7"}]
     drawn = [
         subprocess.run(

@@ -22,7 +22,7 @@ from daemon.config.wyoming_options import (
     WyomingOptions,
     check,
 )
-from daemon.config.yaml_reader import Value, mode_of, read, suggest
+from daemon.config.yaml_reader import ConfigValue, mode_of, read, suggest
 from daemon.system.errors import ConfigError, UsageError
 from daemon.system.log_handlers import LEVELS
 from model.frontend import CLIP, SAMPLE_RATE
@@ -133,17 +133,17 @@ def _is_there(file: Path) -> bool:
         raise ConfigError(f"{file}: {error.strerror}") from error
 
 
-def parse(root: Value) -> Settings:
+def parse(root: ConfigValue) -> Settings:
     """A whole file. Raises ConfigError."""
     fields: dict[str, Any] = root.fields(KEYS)
     return Settings(**fields, file=root.file, places=root.places)
 
 
-def _device(value: Value) -> int | str:
+def _device(value: ConfigValue) -> int | str:
     return value.text() if value.is_text() else value.integer(0, 9999)
 
 
-def _word(value: Value) -> WordSettings:
+def _word(value: ConfigValue) -> WordSettings:
     fields: dict[str, Any] = value.fields(WORD_KEYS)
     sources = [fields.pop(key) for key in ("word", "model") if key in fields]
     if len(sources) != 1:
@@ -152,7 +152,7 @@ def _word(value: Value) -> WordSettings:
     return WordSettings(model, where, **fields)
 
 
-def _shipped_word(value: Value) -> tuple[Path, str]:
+def _shipped_word(value: ConfigValue) -> tuple[Path, str]:
     known = shipped()
     word = value.text()
     if word not in known:
@@ -160,15 +160,15 @@ def _shipped_word(value: Value) -> tuple[Path, str]:
     return known[word], value.where
 
 
-def _chime(value: Value) -> Chime:
+def _chime(value: ConfigValue) -> Chime:
     return value.boolean() if value.is_bool() else value.file_path()
 
 
-def _hooks(value: Value) -> tuple[Hook, ...]:
+def _hooks(value: ConfigValue) -> tuple[Hook, ...]:
     return tuple(map(_hook, value.items()))
 
 
-def _hook(value: Value) -> Hook:
+def _hook(value: ConfigValue) -> Hook:
     if value.is_text():
         return Hook(value.text())
     if value.is_list():
@@ -179,7 +179,7 @@ def _hook(value: Value) -> Hook:
     return Hook(**fields)
 
 
-def _command(value: Value) -> str | tuple[str, ...]:
+def _command(value: ConfigValue) -> str | tuple[str, ...]:
     """A line for the shell, or a program and its arguments, which no shell sees."""
     if not value.is_list():
         return value.text()
@@ -189,7 +189,7 @@ def _command(value: Value) -> str | tuple[str, ...]:
     return arguments
 
 
-def _wyoming(value: Value) -> WyomingOptions:
+def _wyoming(value: ConfigValue) -> WyomingOptions:
     options = WyomingOptions(**value.fields(WYOMING_KEYS))
     try:
         if options.uri.startswith("stdio"):
@@ -200,7 +200,7 @@ def _wyoming(value: Value) -> WyomingOptions:
     return options
 
 
-def _zeroconf(value: Value) -> str | None:
+def _zeroconf(value: ConfigValue) -> str | None:
     if value.is_bool():
         return SERVICE_NAME if value.boolean() else None
     return value.text()
@@ -215,7 +215,7 @@ def default_word() -> WordSettings:
 
 
 # every key there is: its name and how its value is read
-Keys = Mapping[str, Callable[[Value], Any]]
+Keys = Mapping[str, Callable[[ConfigValue], Any]]
 
 AUDIO_KEYS: Keys = {
     "device": _device,
@@ -237,19 +237,19 @@ WORD_KEYS: Keys = {
     "hooks": _hooks,
 }
 CLIPS_KEYS: Keys = {
-    "folder": Value.folder_path,
+    "folder": ConfigValue.folder_path,
     "seconds": lambda value: value.number(0.5, CLIP_SECONDS),
     "after": lambda value: value.number(0.0, 2.0),
-    "near_misses": Value.boolean,
+    "near_misses": ConfigValue.boolean,
     "max_files": lambda value: value.integer(1, 1_000_000),
     "max_bytes": lambda value: value.integer(1_000_000, 10**15),
 }
 CONTROL_KEYS: Keys = {
-    "enabled": Value.boolean,
-    "socket": Value.path_here,
+    "enabled": ConfigValue.boolean,
+    "socket": ConfigValue.path_here,
 }
 WYOMING_KEYS: Keys = {
-    "uri": Value.text,
+    "uri": ConfigValue.text,
     "max_streams": lambda value: value.integer(*STREAMS_RANGE),
     "idle_timeout": lambda value: value.number(*IDLE_RANGE),
     "zeroconf": _zeroconf,

@@ -11,7 +11,7 @@ from daemon.system.errors import ConfigError
 from model import yaml_reader
 from model.yaml_reader import suggest
 
-__all__ = ["Value", "mode_of", "read", "suggest"]
+__all__ = ["ConfigValue", "mode_of", "read", "suggest"]
 
 
 def mode_of(path: Path) -> int:
@@ -23,7 +23,7 @@ def mode_of(path: Path) -> int:
 
 
 @dataclass(frozen=True)
-class Value(yaml_reader.Value):
+class ConfigValue(yaml_reader.Value):
     """One node of a configuration file. Raises ConfigError."""
 
     error: type[Exception] = ConfigError
@@ -59,7 +59,7 @@ class Value(yaml_reader.Value):
             self.fail(f"{path}: {getattr(error, 'strerror', None) or error}")
 
 
-def read(file: Path) -> Value:
+def read(file: Path) -> ConfigValue:
     """The whole of a YAML file. Raises ConfigError: unreadable, others can write it, not UTF-8, or not YAML."""
     try:
         with file.open(encoding="utf-8") as stream:
@@ -69,4 +69,4 @@ def read(file: Path) -> Value:
         raise ConfigError(f"{file}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: this is not UTF-8 text") from error
-    return yaml_reader.parse(text, file, Value, ConfigError)
+    return yaml_reader.parse(text, file, ConfigValue, ConfigError)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SPHINX_RATE = 16_000  # Hz, of its acoustic model
 FRAME_SECONDS = 0.01  # of its alignments
-SILENCE = "SIL"
+SILENT_WORD = "SIL"
 _LOCK = "filling.lock"  # in the folder of the cached files
 
 
@@ -114,7 +114,7 @@ def align(decoder: Decoder, samples: Int16Array, text: str) -> list[list[list[An
     except RuntimeError as error:
         raise TrainingError("the speech does not fit its text") from error
     found = [[[phone.name, phone.start, phone.duration, phone.score] for phone in word] for word in alignment]
-    if sum(word[0][0].isalpha() and word[0][0] != SILENCE for word in found) != len(words):
+    if sum(word[0][0].isalpha() and word[0][0] != SILENT_WORD for word in found) != len(words):
         raise TrainingError("the speech does not fit its text")
     return found
 

@@ -29,7 +29,7 @@ NAMES = (
     "K", "L", "M", "N", "NG", "OW", "OY", "P", "R", "S", "SH", "T", "TH", "UH", "UW", "V", "W", "Y", "Z", "ZH",
 )  # ARPAbet without stress
 # fmt: on
-SILENT = 0
+SILENT_PHONE = 0
 UNKNOWN = -1
 # (n, 3): phone, first sample, sample after the last; ascending, without gaps between the first and the last
 Track = npt.NDArray[np.int32]
@@ -120,7 +120,7 @@ def _align(batch: Sequence[tuple[str, str]]) -> dict[str, list[tuple[int, int, i
 
 def spoken_span(track: Track) -> tuple[int, int] | None:
     """From which sample to before which one somebody speaks; None if nobody does."""
-    spoken = track[track[:, 0] != SILENT] if len(track) else track
+    spoken = track[track[:, 0] != SILENT_PHONE] if len(track) else track
     return (int(spoken[0, 1]), int(spoken[-1, 2])) if len(spoken) else None
 
 
@@ -131,5 +131,5 @@ def phone_track(words: Sequence[Sequence[Sequence[Any]]], length: int, padding: 
         first, last = (round(at * FRAME_SECONDS * SAMPLE_RATE) - padding for at in (start, start + frames))
         first, last = max(0, first), min(length, last)
         if last > first:
-            found.append((NAMES.index(name) if name in NAMES else SILENT, first, last))
+            found.append((NAMES.index(name) if name in NAMES else SILENT_PHONE, first, last))
     return found

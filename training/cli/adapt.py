@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from training.corpora.corpus import Corpus
     from training.pipeline.adapt_voice import AdaptationSounds
 
-WORDS = 10_000  # among which those are looked for that sound like the word; a dictionary would take minutes
+OTHER_WORDS = 10_000  # among which those are looked for that sound like the word; a dictionary would take minutes
 
 
 def add_adapt(commands: Any) -> None:
@@ -159,7 +159,7 @@ def _speak(word: str, work: Path, count: int, seed: int) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         # words of a phrase are drawn one by one
         known = [text for text in vocabulary(word) if " " not in text]
-        words = handful(word, known, WORDS, seed)
+        words = handful(word, known, OTHER_WORDS, seed)
         speak_corpus(word, folder, max(1, count // 2), count, seed, find_voices(), words)
     return folder
 

@@ -22,53 +22,28 @@ def add_fit(commands: Any) -> None:
         "      --speech talk --noise rooms -o hey_computer.npz",
     )
     fit.add_argument("word", help="the word or phrase, as the model file will name it")
-    fit.add_argument(
-        "--positives", type=Path, nargs="+", required=True, metavar="DIR", help="recordings of the word alone"
-    )
-    fit.add_argument(
-        "--spoken", type=Path, nargs="+", default=[], metavar="DIR", help="synthetic negatives; needed without --built"
-    )
-    fit.add_argument("--built", metavar="SET", help="train on what `chimed-train build` made: a folder or fsspec URL")
-    fit.add_argument(
-        "--speech", type=Path, nargs="+", required=True, metavar="DIR", help="real speech without the word"
-    )
-    fit.add_argument("--noise", type=Path, nargs="+", required=True, metavar="DIR", help="noise without speech")
     fit.add_argument("-o", "--output", type=Path, required=True, metavar="NPZ", help="the model file to write")
     fit.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="decoded audio, checkpoints, log")
     fit.add_argument("--run-name", default="run", help="folder of this training below --work (default: %(default)s)")
-    fit.add_argument("--scaling", default="log", choices=("log", "relative", "power"), help="features to train on")
-    fit.add_argument("--epochs", type=int, default=40, help="default: %(default)s")
-    fit.add_argument(
-        "--epoch-batches", type=int, help="of 2.55 s of every stream (default: 250; once through the set with --built)"
+    _add_recordings(fit.add_argument_group("recordings"))
+    _add_course(fit.add_argument_group("the course of the training"))
+    _add_targets(fit.add_argument_group("what is learned"))
+    fit.set_defaults(run=run)
+
+
+def _add_recordings(group: Any) -> None:
+    group.add_argument(
+        "--positives", type=Path, nargs="+", required=True, metavar="DIR", help="recordings of the word alone"
     )
-    fit.add_argument("--start", type=Path, metavar="NPZ", help="begin with the weights of this model file")
-    fit.add_argument(
-        "--near",
-        type=float,
-        default=0.0,
-        metavar="SHARE",
-        help="with --start: share of the real speech that is drawn from where that model nearly hears the word in it "
-        "(default: none)",
+    group.add_argument(
+        "--spoken", type=Path, nargs="+", default=[], metavar="DIR", help="synthetic negatives; needed without --built"
     )
-    fit.add_argument("--rows", type=int, default=32, help="parallel streams (default: %(default)s)")
-    fit.add_argument("--learning-rate", type=float, metavar="X", help="default: 0.001; 0.0007 with --start")
-    fit.add_argument("--measure-every", type=int, default=5, metavar="EPOCHS", help="default: %(default)s")
-    fit.add_argument(
-        "--stop-at",
-        type=float,
-        metavar="FA_PER_HOUR",
-        help="stop when the words heard at so many false accepts an hour no longer grow, and keep the best weights",
+    group.add_argument("--built", metavar="SET", help="train on what `chimed-train build` made: a folder or fsspec URL")
+    group.add_argument(
+        "--speech", type=Path, nargs="+", required=True, metavar="DIR", help="real speech without the word"
     )
-    fit.add_argument(
-        "--patience", type=int, default=4, metavar="N", help="measurements without a better one (default: %(default)s)"
-    )
-    fit.add_argument(
-        "--phones",
-        action=argparse.BooleanOptionalAction,
-        help="teach the network the phones of all transcribed recordings beside the word (default: where PocketSphinx "
-        "is installed)",
-    )
-    fit.add_argument(
+    group.add_argument("--noise", type=Path, nargs="+", required=True, metavar="DIR", help="noise without speech")
+    group.add_argument(
         "--says",
         nargs=2,
         action="append",
@@ -76,22 +51,59 @@ def add_fit(commands: Any) -> None:
         metavar=("DIR", "TEXT"),
         help="what every recording in a folder says, for --phones; recordings with a transcripts.txt need none",
     )
-    fit.add_argument(
+
+
+def _add_course(group: Any) -> None:
+    group.add_argument("--epochs", type=int, default=40, help="default: %(default)s")
+    group.add_argument(
+        "--epoch-batches", type=int, help="of 2.55 s of every stream (default: 250; once through the set with --built)"
+    )
+    group.add_argument("--rows", type=int, default=32, help="parallel streams (default: %(default)s)")
+    group.add_argument("--learning-rate", type=float, metavar="X", help="default: 0.001; 0.0007 with --start")
+    group.add_argument("--start", type=Path, metavar="NPZ", help="begin with the weights of this model file")
+    group.add_argument(
+        "--near",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="with --start: share of the real speech that is drawn from where that model nearly hears the word in it "
+        "(default: none)",
+    )
+    group.add_argument("--measure-every", type=int, default=5, metavar="EPOCHS", help="default: %(default)s")
+    group.add_argument(
+        "--stop-at",
+        type=float,
+        metavar="FA_PER_HOUR",
+        help="stop when the words heard at so many false accepts an hour no longer grow, and keep the best weights",
+    )
+    group.add_argument(
+        "--patience", type=int, default=4, metavar="N", help="measurements without a better one (default: %(default)s)"
+    )
+    group.add_argument("--threads", type=int, default=1, help="for TensorFlow (default: %(default)s)")
+    group.add_argument("--seed", type=seed, default=0, metavar="N", help="another one, another training (default: 0)")
+
+
+def _add_targets(group: Any) -> None:
+    group.add_argument("--scaling", default="log", choices=("log", "relative", "power"), help="features to train on")
+    group.add_argument(
+        "--phones",
+        action=argparse.BooleanOptionalAction,
+        help="teach the network the phones of all transcribed recordings beside the word (default: where PocketSphinx "
+        "is installed)",
+    )
+    group.add_argument(
         "--event-from",
         type=float,
         default=1.0,
         metavar="SHARE",
         help="share of the epochs after which the loss counts words and false accepts, not steps (default: never)",
     )
-    fit.add_argument(
+    group.add_argument(
         "--negative-weight",
         type=float,
         default=1.0,
         help="of a stretch without the word, where the loss counts events (default: %(default)s)",
     )
-    fit.add_argument("--threads", type=int, default=1, help="for TensorFlow (default: %(default)s)")
-    fit.add_argument("--seed", type=seed, default=0, metavar="N", help="another one, another training (default: 0)")
-    fit.set_defaults(run=run)
 
 
 def _check_built(arguments: argparse.Namespace) -> int:

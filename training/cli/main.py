@@ -6,31 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-
-from training.cli.options import seed
-
-
-def _speak(arguments: argparse.Namespace) -> None:
-    from training.voices.engines import find_voices
-    from training.voices.synthesize import speak_corpus, vocabulary_of
-
-    speak_corpus(
-        arguments.phrase,
-        arguments.output,
-        arguments.positives,
-        arguments.negatives,
-        arguments.seed,
-        find_voices(arguments.piper_voices, arguments.kokoro),
-        vocabulary_of(arguments.words),
-    )
-
-
-def _import(arguments: argparse.Namespace) -> None:
-    from model.modelfile import save
-    from training.learning.import_assignment import import_assignment
-
-    save(arguments.output, import_assignment(arguments.architecture, arguments.weights))
 
 
 def _completion(arguments: argparse.Namespace) -> None:
@@ -54,8 +29,10 @@ def parser() -> argparse.ArgumentParser:
     from training.cli.evaluate import add_evaluate
     from training.cli.export import add_export
     from training.cli.fit import add_fit
+    from training.cli.import_assignment import add_import
     from training.cli.record import add_record
     from training.cli.review import add_review
+    from training.cli.speak import add_speak
     from training.cli.stress import add_stress
     from training.cli.word import add_word
 
@@ -68,42 +45,15 @@ def parser() -> argparse.ArgumentParser:
 
     add_word(commands)
 
-    speak = commands.add_parser(
-        "speak",
-        help="synthesise a phrase and near misses with every voice of this machine",
-        epilog='example:\n  chimed-train speak "hey computer" -o spoken --positives 500 --negatives 1000',
-    )
-    speak.add_argument("phrase", help='what to listen for, such as "hey computer"')
-    speak.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="DIR", help="writes DIR/positives, DIR/negatives"
-    )
-    speak.add_argument("--positives", type=int, default=5000, metavar="N", help="default: %(default)s")
-    speak.add_argument("--negatives", type=int, default=10000, metavar="N", help="default: %(default)s")
-    speak.add_argument("--words", type=Path, metavar="FILE", help="word list instead of the machine's dictionary")
-    speak.add_argument(
-        "--piper-voices", type=Path, metavar="DIR", help="voices of Piper, if it is installed (or $PIPER_VOICES)"
-    )
-    speak.add_argument(
-        "--kokoro", type=Path, metavar="DIR", help="Kokoro's model and voices, if onnxruntime is installed (or $KOKORO)"
-    )
-    speak.add_argument("--seed", type=seed, default=0, metavar="N", help="another one, other recordings (default: 0)")
-    speak.set_defaults(run=_speak)
-
+    add_speak(commands)
     add_download(commands)
     add_build(commands)
 
     for add in (add_fit, add_export, add_evaluate, add_stress, add_record, add_adapt, add_review):
         add(commands)
 
-    legacy = commands.add_parser(
-        "import",
-        help="turn the assignment's model.json and model.h5 into a model file",
-        epilog="example:\n  chimed-train import model.json model.h5 -o assignment.npz",
-    )
-    legacy.add_argument("architecture", type=Path, metavar="JSON", help="model.json: the layers")
-    legacy.add_argument("weights", type=Path, metavar="H5", help="model.h5: their weights")
-    legacy.add_argument("-o", "--output", type=Path, required=True, metavar="NPZ", help="the model file to write")
-    legacy.set_defaults(run=_import)
+    add_import(commands)
+
     completion = commands.add_parser(
         "completion",
         help="print what lets a shell complete `chimed-train`'s commands and options",

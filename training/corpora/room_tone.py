@@ -19,7 +19,7 @@ OVER_ROOM_DB = 4.0  # an even sound stays within so much above the quietest tent
 BELOW_SPEECH_DB = 18.0  # and is so much softer than the loud parts: what fades out there is not the room
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.25, 2.0
 LOUDEST_RMS = 8.0  # of one sample; what has a click in it would click every time it comes round
-LEAST_SECONDS = 0.6  # of a recording, to have loud parts and quiet ones
+LEAST_RECORDING_SECONDS = 0.6  # of a recording, to have loud parts and quiet ones
 PER_FOLDER = 50  # rooms: the voices of a game were recorded in one studio, however many they are
 _TRIES = 160  # recordings of a folder in which a room is looked for
 
@@ -31,7 +31,7 @@ def quietest(samples: Int16Array) -> Int16Array | None:
     """
     level = loudness(samples)
     heard = level[level > SOFTEST_DBFS]
-    if len(level) * HOP < LEAST_SECONDS * SAMPLE_RATE or not len(heard):
+    if len(level) * HOP < LEAST_RECORDING_SECONDS * SAMPLE_RATE or not len(heard):
         return None
     most = min(room_dbfs(heard) + OVER_ROOM_DB, float(np.quantile(level, 0.95)) - BELOW_SPEECH_DB)
     quiet = (level > SOFTEST_DBFS) & (level < most)

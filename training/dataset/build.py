@@ -20,9 +20,9 @@ from training.dataset.raw_data import RawClips, RawData
 from training.dataset.recipe import ExampleRecipe
 from training.dataset.shards import (
     EXAMPLE_BYTES,
-    FORMAT,
     SET,
     SHARD,
+    SHARD_FORMAT,
     SKIPPED,
     check_shard,
     complete,
@@ -49,7 +49,7 @@ class BuildPlan:
     def description(self) -> dict[str, Any]:
         """What stands in the data set about it; the same plan has the same."""
         return {
-            "format": FORMAT,
+            "format": SHARD_FORMAT,
             "examples": self.examples,
             "shard_examples": SHARD,
             "sample_rate": SAMPLE_RATE,

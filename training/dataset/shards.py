@@ -28,7 +28,7 @@ from training.dsp.decode import Int16Array
 from training.utils.errors import TrainingError
 from training.utils.storage import Bytes, Storage, digest_of, npy_parts, storage
 
-FORMAT = 1
+SHARD_FORMAT = 1
 SHARD = 32  # examples, 28 MB
 SET = "set.json"
 SKIPPED = "skipped.jsonl"
@@ -117,8 +117,10 @@ class Dataset:
             version = self.description["format"]
         except (ValueError, KeyError, TypeError) as error:
             raise TrainingError(f"{location}/{SET}: damaged ({error})") from error
-        if version != FORMAT:
-            raise TrainingError(f"{location}: a data set of format {version}, and this chimed reads format {FORMAT}")
+        if version != SHARD_FORMAT:
+            raise TrainingError(
+                f"{location}: a data set of format {version}, and this chimed reads format {SHARD_FORMAT}"
+            )
         lacking = [k for k in range(shard_count(self._examples)) if not complete(names, k)]
         if lacking:
             raise TrainingError(

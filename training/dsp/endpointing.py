@@ -20,7 +20,7 @@ LEAST_SNR_DB = 12.0  # between the loudest sound and the room, or there is nothi
 GAP_SECONDS = 0.3  # a closure or a pause within a phrase
 CLICK_SECONDS = 0.05  # shorter sounds, alone, are clicks
 BEFORE_SECONDS, AFTER_SECONDS = 0.05, 0.02  # kept around speech: the end of a clip is the end of the word
-LEAST_SECONDS = 0.3  # of a word, before anything can decide that it is one
+LEAST_WORD_SECONDS = 0.3  # of a word, before anything can decide that it is one
 DECIDED_LATE_SECONDS = 0.3  # at the most, between such a decision and the word's end
 LEAST_ROOM = 0.3  # s around the word; a recording with less was cut to the word already
 SOFT_DB = 20.0  # what nowhere comes nearer to the word's loudest sound is a breath or a chair, not a part of it
@@ -125,7 +125,7 @@ def within(word: Stretch, start: int, end: int) -> Stretch:
     """
     start = max(word.start, start - round(BEFORE_SECONDS * SAMPLE_RATE))
     end = min(word.end, end + round(AFTER_SECONDS * SAMPLE_RATE))
-    return Stretch(start, end) if end - start >= LEAST_SECONDS * SAMPLE_RATE else word
+    return Stretch(start, end) if end - start >= LEAST_WORD_SECONDS * SAMPLE_RATE else word
 
 
 def last_word(samples: Samples, longest: float, decided: int) -> Stretch | None:
@@ -136,7 +136,7 @@ def last_word(samples: Samples, longest: float, decided: int) -> Stretch | None:
     found = speech_stretches(samples)
     if not found:
         return None
-    before = [stretch for stretch in found if stretch.start <= decided - round(LEAST_SECONDS * SAMPLE_RATE)]
+    before = [stretch for stretch in found if stretch.start <= decided - round(LEAST_WORD_SECONDS * SAMPLE_RATE)]
     last = (before or found)[-1]
     end = min(last.end, decided + round(DECIDED_LATE_SECONDS * SAMPLE_RATE)) if before else last.end
     return Stretch(max(last.start, end - round(longest * SAMPLE_RATE)), end)

@@ -34,11 +34,11 @@ REVIEW_KEYS = (
     "y: it is the word   n: it is not   s: skip   u: undo   p: play what would be kept   a: play all\n"
     "b B: begin earlier, later   e E: end earlier, later   q: quit"
 )
-FOLDERS = {"y": "positives", "n": "negatives"}
+REVIEW_FOLDERS = {"y": "positives", "n": "negatives"}
 
 
 @dataclass(frozen=True)
-class KeptClip:
+class ReviewedClip:
     """A recording that the daemon kept. about: what its JSON file says."""
 
     path: Path
@@ -64,7 +64,7 @@ class KeptClip:
         return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
 
 
-def find(folder: Path, word: str | None = None) -> list[KeptClip]:
+def find(folder: Path, word: str | None = None) -> list[ReviewedClip]:
     """The clips of a folder, oldest first; of one word, if it is given. Raises TrainingError if there is none."""
     if not folder.is_dir():
         raise TrainingError(f"{folder}: no such folder")
@@ -79,14 +79,14 @@ def find(folder: Path, word: str | None = None) -> list[KeptClip]:
                 about = {}
         about = about if isinstance(about, dict) else {}
         if word is None or about.get("word", word) == word:
-            clips.append(KeptClip(path, about))
+            clips.append(ReviewedClip(path, about))
     if not clips:
         raise TrainingError(f"{folder}: no clips in it" + (f" of {word!r}" if word else ""))
     return clips
 
 
 def cuts(samples: Int16Array, decided: int) -> dict[str, Stretch]:
-    """What would be kept of a clip as the word (y), and as what is not the word (n). decided: see `KeptClip`."""
+    """What would be kept of a clip as the word (y), and as what is not the word (n). decided: see `ReviewedClip`."""
 
     def before(seconds: float) -> Stretch:
         return Stretch(max(0, decided - round(seconds * SAMPLE_RATE)), decided)
@@ -113,7 +113,7 @@ class ReviewAnswers:
                     raise TrainingError(f"{manifest}, line {number}: not an entry of a manifest") from None
                 self._entries.append(entry | known)
 
-    def has(self, clip: KeptClip) -> bool:
+    def has(self, clip: ReviewedClip) -> bool:
         """Whether it was answered."""
         return any(entry["clip"] == clip.path.name for entry in self._entries)
 
@@ -121,9 +121,9 @@ class ReviewAnswers:
         """How many answers of this kind there are."""
         return sum(entry["answer"] == answer for entry in self._entries)
 
-    def add(self, clip: KeptClip, answer: str, samples: Int16Array, cut: Stretch) -> Path:
+    def add(self, clip: ReviewedClip, answer: str, samples: Int16Array, cut: Stretch) -> Path:
         """Write what is kept of the clip, and the answer."""
-        name = f"{FOLDERS[answer]}/{clip.path.stem}.flac"
+        name = f"{REVIEW_FOLDERS[answer]}/{clip.path.stem}.flac"
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as partial:
@@ -134,10 +134,12 @@ class ReviewAnswers:
         self._store()
         return path
 
-    def undo(self, clip: KeptClip) -> None:
+    def undo(self, clip: ReviewedClip) -> None:
         """Take the answer of a clip back, and what was written for it."""
         for entry in [entry for entry in self._entries if entry["clip"] == clip.path.name]:
-            (self.path / f"{FOLDERS.get(entry['answer'], 'positives')}/{clip.path.stem}.flac").unlink(missing_ok=True)
+            (self.path / f"{REVIEW_FOLDERS.get(entry['answer'], 'positives')}/{clip.path.stem}.flac").unlink(
+                missing_ok=True
+            )
             self._entries.remove(entry)
         self._store()
 
@@ -167,7 +169,7 @@ class Review:
         self._width, self._by_itself = width, by_itself
         self._silent = False  # there is no loudspeaker
 
-    def run(self, clips: Sequence[KeptClip]) -> None:
+    def run(self, clips: Sequence[ReviewedClip]) -> None:
         """Ask about every clip that has no answer yet, until all have one or the person quits."""
         todo = [clip for clip in clips if not self._answers.has(clip)]
         if len(todo) < len(clips):
@@ -195,7 +197,7 @@ class Review:
                 continue
             number += 1
 
-    def _ask(self, clip: KeptClip, samples: Int16Array) -> str:
+    def _ask(self, clip: ReviewedClip, samples: Int16Array) -> str:
         chosen = cuts(samples, clip.decided(len(samples)))
         said = chosen["y"]
         self._say(picture(samples, self._width, (said.start, said.end)))

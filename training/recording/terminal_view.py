@@ -14,7 +14,7 @@ SHADES = " ░▒▓█"
 ROWS = 12
 TOP_HZ = 8000.0
 LOWEST_HZ = 100.0
-RANGE_DB = 45.0  # from the lightest shade to the darkest
+PICTURE_RANGE_DB = 45.0  # from the lightest shade to the darkest
 BIN_HZ = SAMPLE_RATE / 200
 
 
@@ -65,7 +65,7 @@ def picture(samples: Int16Array, width: int = 72, marks: tuple[int, int] | None 
             cells[row, column] = 10 * np.log10(max(float(part.mean()) if len(part) else 0.0, 1e-6))
     # speech falls with frequency: each band is a little brighter than the one below
     cells += 1.2 * np.arange(ROWS)[:, None]
-    shade = np.clip((cells - cells.max() + RANGE_DB) / RANGE_DB * (len(SHADES) - 1), 0, len(SHADES) - 1)
+    shade = np.clip((cells - cells.max() + PICTURE_RANGE_DB) / PICTURE_RANGE_DB * (len(SHADES) - 1), 0, len(SHADES) - 1)
     lines = []
     for row in reversed(range(ROWS)):
         label = {ROWS - 1: "8 kHz", 0: "0.1 kHz"}.get(row, "")

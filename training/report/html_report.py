@@ -17,7 +17,7 @@ from training.measuring.operating_points import OperatingPoint
 from training.measuring.score_recordings import condition
 from training.report.charts import SERIES_COLOURS, DetLine, Spot, clip_chart, det_chart, latency_chart, noise_chart
 from training.report.embedded_media import sound, spectrogram_db
-from training.report.worst_clips import Clip, hardest_words, likest_sounds
+from training.report.worst_clips import WorstClip, hardest_words, likest_sounds
 
 CLIPS_BYTES = 4_000_000  # of pictures and sound; what comes after that is listed without
 
@@ -96,7 +96,7 @@ def _model(evaluation: Evaluation, budget: _Budget) -> dict[str, Any]:
     }
 
 
-def _embedded(clip: Clip, threshold: float, budget: _Budget) -> dict[str, Any]:
+def _embedded(clip: WorstClip, threshold: float, budget: _Budget) -> dict[str, Any]:
     """A clip, its picture and its sound; without them where there is no room, or nothing in it."""
     seen = heard = ""
     if len(clip.samples):

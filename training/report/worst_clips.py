@@ -17,7 +17,7 @@ BEFORE_SECONDS, AFTER_SECONDS = 2.5, 1.0  # around a false accept
 
 
 @dataclass(frozen=True, eq=False)
-class Clip:
+class WorstClip:
     """A piece of what was scored.
 
     fired: whether the gate did in it; peak: the highest posterior; where: the condition or the stream; name: of the
@@ -48,7 +48,7 @@ class Clip:
         return [(second, value) for second, value in points if 0 <= second <= self.seconds]
 
 
-def hardest_words(evaluation: Evaluation) -> list[Clip]:
+def hardest_words(evaluation: Evaluation) -> list[WorstClip]:
     """The words that were missed, then those with the lowest peaks; of each recording its worst condition."""
     threshold = evaluation.model.threshold
     by_recording: dict[int, Trial] = {}
@@ -57,7 +57,7 @@ def hardest_words(evaluation: Evaluation) -> list[Clip]:
     return [_word(trial, threshold) for trial in list(by_recording.values())[:WORST]]
 
 
-def likest_sounds(evaluation: Evaluation) -> list[Clip]:
+def likest_sounds(evaluation: Evaluation) -> list[WorstClip]:
     """Where the posterior was highest without the word being said."""
     found = [(peak, stream, sample) for stream in evaluation.streams for peak, sample in peaks(stream)]
     highest = sorted(found, key=lambda each: -each[0])[:WORST]
@@ -78,23 +78,23 @@ def peaks(stream: Stream, count: int = WORST) -> list[tuple[float, int]]:
     return found
 
 
-def _word(trial: Trial, threshold: float) -> Clip:
+def _word(trial: Trial, threshold: float) -> WorstClip:
     first = max(0, trial.start - SAMPLE_RATE)
     last = min(trial.end + SAMPLE_RATE, first + 5 * SAMPLE_RATE)
     word = ((trial.start - first) / SAMPLE_RATE, (trial.word_end - first) / SAMPLE_RATE)
     fired = trial.hit(threshold) is not None
     samples, name = trial.samples()[first:last], _name(trial.recording.path)
-    return Clip(fired, trial.peak, condition(trial.snr_db), name, samples, first, trial.smoothed, word)
+    return WorstClip(fired, trial.peak, condition(trial.snr_db), name, samples, first, trial.smoothed, word)
 
 
-def _sound(stream: Stream, sample: int, peak: float, threshold: float) -> Clip:
+def _sound(stream: Stream, sample: int, peak: float, threshold: float) -> WorstClip:
     number = stream.index(sample)
     recording, start = stream.recordings[number], stream.starts[number]
     first = max(start, sample - int(BEFORE_SECONDS * SAMPLE_RATE))
     last = min(start + len(recording.samples), sample + int(AFTER_SECONDS * SAMPLE_RATE))
     samples = recording.samples[first - start : max(first, last) - start]
     name = f"{_name(recording.path)}, {(sample - start) / SAMPLE_RATE:.1f} s"
-    return Clip(peak > threshold, peak, stream.name, name, samples, first, stream.smoothed)
+    return WorstClip(peak > threshold, peak, stream.name, name, samples, first, stream.smoothed)
 
 
 def _name(path: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from model.frontend import FULL_SCALE, SAMPLE_RATE, STEP, FloatArray
-from training.alignment.phone_targets import SILENT, UNKNOWN
+from training.alignment.phone_targets import SILENT_PHONE, UNKNOWN
 from training.dsp.decode import Int16Array, to_int16
 from training.scenes.augment import Augmenter, decibel
 from training.scenes.draw import Draw
@@ -77,7 +77,7 @@ class Scenes:
         augmenter = Augmenter(recipe, draw, length)
         noise = self._noises.background(length)
         ends: list[int] = []
-        phones = [(SILENT, 0, length)]
+        phones = [(SILENT_PHONE, 0, length)]
         if draw.chance(recipe.noise_only):
             level_db = draw.between(recipe.noise_dbfs)
             mixed = noise * decibel(level_db)

@@ -23,7 +23,7 @@ from model.extras import install
 from model.frontend import FloatArray
 from training.utils.errors import TrainingError
 
-SAMPLE_RATE = 24_000  # Hz
+KOKORO_RATE = 24_000  # Hz
 KOKORO = "KOKORO"  # the environment variable that names the folder
 _ACCENTS = ("en-us", "en-gb", "en-us-nyc", "en-gb-x-rp", "en-gb-scotland", "en-us", "en-gb-x-gbclan", "en-029")
 _MEAN, _TIMBRE = "+", "/"  # between the names of two voices
@@ -88,7 +88,7 @@ def say(name: str, text: str, rate: float, melody: float) -> tuple[FloatArray, i
     inputs = {entry.name: value for entry, value in zip(session.get_inputs(), values, strict=True)}
     samples = np.asarray(session.run(None, inputs)[0], np.float32).ravel()
     # the louder voices exceed full scale at times
-    return samples / np.float32(max(1.0, np.abs(samples).max(initial=0.0))), SAMPLE_RATE
+    return samples / np.float32(max(1.0, np.abs(samples).max(initial=0.0))), KOKORO_RATE
 
 
 @cache

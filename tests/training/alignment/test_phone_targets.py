@@ -10,7 +10,7 @@ import soundfile
 
 pytest.importorskip("pocketsphinx", reason="PocketSphinx, the extra [align], is not installed")
 
-from training.alignment.phone_targets import NAMES, SILENT, phone_track, phone_tracks, spoken_texts
+from training.alignment.phone_targets import NAMES, SILENT_PHONE, phone_track, phone_tracks, spoken_texts
 from training.learning.scene_batches import Folders
 
 pytestmark = pytest.mark.slow
@@ -37,7 +37,7 @@ def test_the_phones_of_a_word_are_found_in_their_order_and_remembered(spoken, tm
     found = phone_tracks(texts, tmp_path, 1)
     assert len(found) == 2, "the word that nobody knows has no phones"
     phones = found[str(spoken / "1.wav")]
-    names = [NAMES[phone] for phone in phones[:, 0] if phone != SILENT]
+    names = [NAMES[phone] for phone in phones[:, 0] if phone != SILENT_PHONE]
     assert names == ["AE", "K", "T", "AH", "V", "EY", "T"]
     assert (phones[:, 2] > phones[:, 1]).all()
     assert (phones[1:, 1] >= phones[:-1, 2]).all()
@@ -50,9 +50,9 @@ def test_the_phones_of_a_word_are_found_in_their_order_and_remembered(spoken, tm
 def test_padding_is_taken_off_and_nothing_lies_outside_the_recording() -> None:
     words = [[["SIL", 0, 25, 0]], [["AE", 25, 5, 0], ["+NSN+", 30, 10, 0]], [["T", 40, 90, 0]]]
     assert phone_track(words, length=44_100, padding=8820) == [
-        (SILENT, 0, 2205),
+        (SILENT_PHONE, 0, 2205),
         (NAMES.index("AE"), 2205, 4410),
-        (SILENT, 4410, 8820),
+        (SILENT_PHONE, 4410, 8820),
         (NAMES.index("T"), 8820, 44_100),
     ]
 
@@ -73,7 +73,7 @@ def test_phones_stay_where_they_are_when_a_recording_is_cut_to_the_word(spoken, 
     material = folders.load("train", "activate")
     [clip] = material.positives.clips
     phones = material.tracks[clip.path]
-    said = phones[phones[:, 0] != SILENT]
+    said = phones[phones[:, 0] != SILENT_PHONE]
     assert [NAMES[phone] for phone in said[:, 0]] == ["AE", "K", "T", "AH", "V", "EY", "T"]
     assert clip.length / 44_100 < len(samples) / rate + 0.1
     assert -0.1 * 44_100 < said[0, 1] < 0.15 * 44_100

@@ -141,6 +141,6 @@ def test_a_share_of_the_even_noises_are_rooms(folders) -> None:
     material = folders.load("train")
     own = coloured_noises(np.random.default_rng(0), seconds=2)
     row = Scenes(material, replace(SceneRecipe(), room_tone=0.67), own, np.random.default_rng(2))
-    drawn = [row._even() for _ in range(600)]
+    drawn = [row._noises.even() for _ in range(600)]
     rooms = sum(not any(noise is colour for colour in own) for noise in drawn)
     assert rooms / 600 == pytest.approx(0.67, abs=0.06)

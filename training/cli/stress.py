@@ -11,6 +11,7 @@ from training.measuring.recordings_from_options import add_others, load_recordin
 
 if TYPE_CHECKING:
     from training.dsp.decode import Int16Array
+    from training.measuring.confidence_intervals import Rate
     from training.measuring.stress import SituationResult
 
 VOICES = 24  # that say each near word
@@ -79,12 +80,15 @@ def table(lines: list[SituationResult]) -> str:
     for kind, heading in HEADINGS.items():
         rows = []
         for line in (line for line in lines if line.kind == kind):
-            low, high = line.rate.wilson()
-            share = f"{line.rate.count} of {line.rate.total:g}, {line.rate.value:.0%} [{low:.0%}-{high:.0%}]"
-            rows.append([line.title, accepts(line.rate) if kind == "hours" else share])
+            rows.append([line.title, accepts(line.rate) if kind == "hours" else _share(line.rate)])
         if rows:
             parts.append(markdown([heading, ""], rows))
     return "\n\n".join(parts)
+
+
+def _share(rate: Rate) -> str:
+    low, high = rate.wilson()
+    return f"{rate.count} of {rate.total:g}, {rate.value:.0%} [{low:.0%}-{high:.0%}]"
 
 
 def _spoken(texts: list[str], seed: int) -> list[tuple[str, list[Int16Array]]]:

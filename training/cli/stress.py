@@ -78,9 +78,8 @@ def table(lines: list[SituationResult]) -> str:
 
     parts = []
     for kind, heading in HEADINGS.items():
-        rows = []
-        for line in (line for line in lines if line.kind == kind):
-            rows.append([line.title, accepts(line.rate) if kind == "hours" else _share(line.rate)])
+        shown = accepts if kind == "hours" else _share
+        rows = [[line.title, shown(line.rate)] for line in lines if line.kind == kind]
         if rows:
             parts.append(markdown([heading, ""], rows))
     return "\n\n".join(parts)

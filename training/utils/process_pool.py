@@ -1,17 +1,15 @@
-"""Numbered tasks in, their results out as they come, computed by a pool of processes of this machine."""
+"""Numbered tasks in, their results out as they come, computed by processes of this machine."""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import partial
+from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 from training.utils.errors import TrainingError
@@ -35,26 +33,46 @@ def in_parallel(
             yield task, work(task)
         return
     # spawn: a fork of a process that holds threads may hang
-    pool = ProcessPoolExecutor(
-        min(workers, len(tasks)),
-        multiprocessing.get_context("spawn"),
-        initializer=_begin,
-        initargs=(partial(new_worker, *arguments),),
-    )
+    context = multiprocessing.get_context("spawn")
+    processes = []
+    waiting = deque(tasks)
+    busy: dict[Connection, int] = {}
     try:
         with _interrupts_ignored():  # by the new processes, from their first moment on
-            numbers = {pool.submit(_work, task): task for task in tasks}
-        for done in as_completed(numbers):
-            yield numbers[done], done.result()
-    except BrokenProcessPool:
+            for _ in range(min(workers, len(tasks))):
+                here, there = context.Pipe()
+                process = context.Process(target=_serve, args=(new_worker, arguments, there), daemon=True)
+                process.start()
+                there.close()
+                processes.append(process)
+                busy[here] = waiting.popleft()
+                here.send(busy[here])
+        while busy:
+            for connection in wait(list(busy)):
+                assert isinstance(connection, Connection)
+                task = busy.pop(connection)
+                result = _receive(connection)
+                if waiting:
+                    busy[connection] = waiting.popleft()
+                    connection.send(busy[connection])
+                yield task, result
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join()
+
+
+def _receive(connection: Connection) -> Any:
+    try:
+        result, error = connection.recv()
+    except (EOFError, ConnectionError):
         raise TrainingError(
             "a worker process died, perhaps for want of memory; the same command goes on from here"
         ) from None
-    finally:
-        # in the middle of a task; `terminate_workers` does it from Python 3.14 on
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        pool.shutdown(cancel_futures=True)
+    if error is not None:
+        raise error
+    return result
 
 
 @contextmanager
@@ -69,25 +87,23 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-# in a worker
-
-_new_worker: Callable[[], Callable[[int], Any]]
-_worker: Callable[[int], Any] | None = None
-
-
-def _begin(new_worker: Callable[[], Callable[[int], Any]]) -> None:
-    global _new_worker  # noqa: PLW0603 - of this process, as the pool wants it
-    _new_worker = new_worker
+def _serve(new_worker: Callable[..., Callable[[int], T]], arguments: tuple[Any, ...], connection: Connection) -> None:
     # an exception, so that whoever is writing a file removes it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-
-
-def _work(task: int) -> Any:
-    global _worker  # noqa: PLW0603
-    try:
-        _worker = _worker or _new_worker()
-        return _worker(task)
-    except SystemExit:  # terminated, and what was being written is removed; the pool would go on with the next task
-        os._exit(1)
-    except OSError as error:  # a full disk
-        raise TrainingError(f"{error.filename or 'a worker process'}: {error.strerror or error}") from None
+    work: Callable[[int], T] | None = None
+    while True:
+        try:
+            task = connection.recv()
+        except EOFError:  # whoever wanted it is gone
+            return
+        try:
+            work = work or new_worker(*arguments)
+            answer: tuple[T | None, TrainingError | None] = (work(task), None)
+        except TrainingError as error:
+            answer = (None, error)
+        except OSError as error:  # a full disk
+            answer = (None, TrainingError(f"{error.filename or 'a worker process'}: {error.strerror or error}"))
+        try:
+            connection.send(answer)
+        except OSError:
+            return

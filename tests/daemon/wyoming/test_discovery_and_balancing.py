@@ -229,7 +229,7 @@ def test_another_address_is_announced_anew(monkeypatch):
             browser.close()
 
     monkeypatch.setattr(discovery, "_addresses", given)
-    monkeypatch.setattr(discovery, "LOOK", 0.2)
+    monkeypatch.setattr(discovery, "ADDRESS_CHECK_SECONDS", 0.2)
     asyncio.run(moved())
 
 

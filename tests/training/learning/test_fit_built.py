@@ -54,7 +54,7 @@ def test_it_learns_from_a_built_set_and_goes_on_where_it_stopped(work: Path, tmp
 
         def stop(self: Trainer) -> None:
             store(self)
-            if self._epoch == 2:
+            if self._state.epoch == 2:
                 raise KeyboardInterrupt
 
         patch.setattr(Trainer, "_store", stop)
